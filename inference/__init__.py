@@ -1,0 +1,1 @@
+"""Picture in, arrays out. Nothing below this package imports bpy."""

@@ -1,0 +1,241 @@
+"""What crosses the border between the worker thread and Blender.
+
+Frozen dataclasses of NumPy arrays, nothing else: no tensors, no data-blocks, no context.
+
+Frames. Everything here uses OpenCV axes: x right, y down, z forward (away from the viewer).
+"Camera frame" has its origin in the camera. "World frame" stands the result upright: its lowest
+point lies at y = 0 (up is -y), x = z = 0 is the middle of its footprint, and the viewer looks along
++z. Blender's axes appear only in ``operators/scene``. Pictures have row 0 on top; colour is sRGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Engine = Literal["auto", "object", "scene"]
+Detail = Literal["low", "medium", "high", "ultra"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+CutOutMode = Literal["auto", "alpha", "mask", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture on disk; the worker reads it."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePixels:
+    """A picture that is already in memory, such as a Blender image.
+
+    Attributes:
+        pixels: (H, W, 4) uint8, sRGB-encoded, straight alpha, row 0 at the top.
+        name: What the result is named after.
+    """
+
+    pixels: NDArray[np.uint8]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything a run needs, read from Blender before the thread starts.
+
+    Attributes:
+        source: Where the picture comes from.
+        engine: What to make; ``auto`` decides by the picture.
+        detail: How fine the mesh is.
+        mask: (H, W) uint8 cut-out given by the artist, 255 = subject, any size (it is scaled to the
+            picture); None when there is none.
+        cut_out: ``auto`` takes alpha if the picture has any, else the artist's mask, else the
+            network; ``alpha`` and ``mask`` insist; ``none`` takes the whole picture.
+        texture_size: Side of the square texture in pixels, 256 to 8192.
+        size_m: Longest side of an object's bounding box in metres; a scene's depth of field scales
+            with it too (a scene's median distance is ``size_m`` times four).
+        is_solid: Close a scene's relief into a watertight solid.
+        fov_x: Horizontal field of view of the picture in radians when the artist knows it.
+        device: Where networks run.
+        seed: Seed of every random choice.
+    """
+
+    source: PictureFile | PicturePixels
+    engine: Engine = "auto"
+    detail: Detail = "medium"
+    mask: NDArray[np.uint8] | None = None
+    cut_out: CutOutMode = "auto"
+    texture_size: int = 2048
+    size_m: float = 1.0
+    is_solid: bool = False
+    fov_x: float | None = None
+    device: Device = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as every engine sees it: upright, sRGB, straight alpha.
+
+    Attributes:
+        pixels: (H, W, 4) uint8 sRGB, straight alpha (255 everywhere when the file has none).
+        has_alpha: True when alpha separates something: neither all opaque nor all transparent.
+        focal_px: Focal length in pixels of ``pixels`` from EXIF, None when unknown.
+        name: Stem for data-block names.
+        notes: Sentences for the artist, such as "Scaled from 20000 x 300 to 4096 x 61".
+    """
+
+    pixels: NDArray[np.uint8]
+    has_alpha: bool
+    focal_px: float | None
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CutOut:
+    """The subject of a picture.
+
+    Attributes:
+        mask: (H, W) float32, 0 background to 1 subject, same size as the picture.
+        origin: Where it came from: "alpha", "mask", "network" or "none".
+        picture: The picture it belongs to.
+    """
+
+    mask: NDArray[np.float32]
+    origin: str
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class MeshArrays:
+    """A polygon mesh in the world frame, metres.
+
+    Attributes:
+        positions: (V, 3) float32.
+        corners: (C,) int32 vertex of each face corner, faces one after another, counter-clockwise
+            seen from outside in a right-handed frame.
+        face_sizes: (F,) int32 corners of each face, 3 or 4; sums to C.
+        corner_uvs: (C, 2) float32, origin at the bottom left.
+    """
+
+    positions: NDArray[np.float32]
+    corners: NDArray[np.int32]
+    face_sizes: NDArray[np.int32]
+    corner_uvs: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        count = self.corners.size
+        if self.positions.ndim != 2 or self.positions.shape[1] != 3:
+            raise ValueError(f"positions must be (V, 3), got {self.positions.shape}")
+        if int(self.face_sizes.sum()) != count:
+            raise ValueError(f"face_sizes sums to {self.face_sizes.sum()}, corners has {count}")
+        if self.corner_uvs.shape != (count, 2):
+            raise ValueError(f"corner_uvs must be ({count}, 2), got {self.corner_uvs.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialArrays:
+    """Maps of one Principled BSDF.
+
+    Attributes:
+        base_color: (H, W, 3) uint8 sRGB, row 0 on top.
+        roughness: (H, W) uint8 linear, 255 = 1; or one number from 0 to 1.
+        metallic: One number from 0 to 1.
+        normal: (H, W, 3) uint8 tangent-space normal map (OpenGL convention, +Y up), or None.
+    """
+
+    base_color: NDArray[np.uint8]
+    roughness: NDArray[np.uint8] | float
+    metallic: float = 0.0
+    normal: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraArrays:
+    """The camera that took the picture.
+
+    Attributes:
+        matrix: (4, 4) float64 camera-to-world, both in OpenCV axes, metres.
+        fov_x: Horizontal field of view in radians.
+        width: Picture width in pixels.
+        height: Picture height in pixels. Pixels are square; the principal point is the middle.
+    """
+
+    matrix: NDArray[np.float64]
+    fov_x: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What one stage took. ``peak_mb`` is the process's peak resident memory at its end."""
+
+    name: str
+    seconds: float
+    peak_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """A finished result, ready to be built in Blender.
+
+    Attributes:
+        name: Base name for object, mesh, material and images.
+        engine: The engine that ran: "object" or "scene".
+        model: Network and revision, such as "two-sided 1 (3f9c2a71)".
+        mesh: Geometry with UVs.
+        material: Its maps.
+        camera: The matched camera.
+        picture: (H, W, 4) uint8 the picture as used (upright), for the camera's background.
+        is_watertight: Whether the mesh is closed and manifold.
+        notes: Sentences for the artist.
+        stages: Time and memory of each stage.
+    """
+
+    name: str
+    engine: str
+    model: str
+    mesh: MeshArrays
+    material: MaterialArrays
+    camera: CameraArrays
+    picture: NDArray[np.uint8]
+    is_watertight: bool
+    notes: tuple[str, ...] = ()
+    stages: tuple[StageCost, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line for the status bar. ``fraction`` runs from 0 to 1."""
+
+    fraction: float
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run ended well."""
+
+    result: Reconstruction | CutOut
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """``message`` is for the artist; ``details`` is the traceback for the report."""
+
+    message: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The run stopped because it was asked to."""
+
+
+Event = Progress | Done | Failed | Cancelled

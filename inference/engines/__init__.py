@@ -1,0 +1,1 @@
+"""Engines: one recipe for each kind of result."""

@@ -1,0 +1,35 @@
+"""Failures the artist can act on. Every message says what happened and what to do next."""
+
+from __future__ import annotations
+
+
+class ImageToMeshError(Exception):
+    """Base class: ``str(error)`` is one sentence, shown to the artist as it stands."""
+
+
+class RunCancelled(ImageToMeshError):
+    """The artist asked to stop; not a failure."""
+
+
+class PictureError(ImageToMeshError):
+    """The picture cannot be read or used."""
+
+
+class CutOutError(ImageToMeshError):
+    """No subject could be separated from its background."""
+
+
+class WeightsError(ImageToMeshError):
+    """A network's weights are missing, damaged or of another version."""
+
+
+class MissingPackage(ImageToMeshError):
+    """A Python package the run needs (PyTorch, OpenCV) cannot be imported."""
+
+
+class OutOfMemory(ImageToMeshError):
+    """Neither the graphics card nor main memory could hold the run."""
+
+
+class OutputError(ImageToMeshError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,1 @@
+"""Fields: one question, query(points) -> signed distance."""

@@ -1,0 +1,1 @@
+"""Networks: one file each; torch lives only here and in field/."""

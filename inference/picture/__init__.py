@@ -1,0 +1,1 @@
+"""Pictures: load, orient, find the camera, cut out the subject."""

@@ -1,0 +1,1 @@
+"""Surfaces: from a field or a depth map to a clean mesh."""
