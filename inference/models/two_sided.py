@@ -1,0 +1,370 @@
+"""The bundled network: what one picture says about front, back and pose of what it shows.
+
+From a picture and, if known, its mask the network predicts per pixel the mask, the first and the
+last surface along the view ray and the normals of the first; for whole scenes the depth; and for
+the picture as a whole which way is up and whether it shows one separable object. ``training/``
+holds the scripts that made the weights and ``docs/MODEL_CARD.md`` says what they can and cannot do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from safetensors.torch import load as tensors_from_bytes
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..errors import WeightsError
+
+WEIGHTS = Path(__file__).parent / "weights" / "two_sided.safetensors"
+OBJECT_SIZE = 256
+SCENE_SIZE = 384
+FAR = 8.0
+
+MASK, FRONT, THICKNESS, NORMAL, LOG_DEPTH = 0, 1, 2, slice(3, 6), 6
+MAPS = 7
+STRIDE = 64  # the deepest features are this much smaller than the picture
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectGeometry:
+    """A thing seen by a crop's own camera (OpenCV axes); S is the side the network ran at.
+
+    The unit of depth is half the crop's width at the object's distance.
+
+    Attributes:
+        mask: (S, S) float32, 0 background to 1 subject.
+        front: (S, S) float32 depth of the first surface along the view axis; its mean over the
+            mask is zero.
+        back: (S, S) float32 depth of the last surface, same zero, never less than ``front``.
+        normals: (S, S, 3) float32 unit normals of the first surface; z < 0 faces the viewer.
+        up: (3,) float32 unit vector; a level camera has (0, -1, 0).
+    """
+
+    mask: NDArray[np.float32]
+    front: NDArray[np.float32]
+    back: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    up: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SceneGeometry:
+    """A whole picture at the size the network ran at, camera in OpenCV axes.
+
+    Attributes:
+        depth: (h, w) float32 z-depth without scale: median 1, at most 8 (sky, far away), > 0.
+        up: (3,) float32 unit vector; a level camera has (0, -1, 0).
+        mask: (h, w) float32 probability that a pixel belongs to the foreground subject.
+        object_score: Probability that the picture shows one separable object, not a scene.
+    """
+
+    depth: NDArray[np.float32]
+    up: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    object_score: float
+
+
+class Residual(nn.Module):
+    """Two plain 3x3 convolutions beside an identity: the fastest block on a processor."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.n1 = nn.BatchNorm2d(channels)
+        self.b = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.n2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.n2(self.b(F.relu(self.n1(self.a(x))))))
+
+
+class GlobalView(nn.Module):
+    """Self-attention over the deepest features and one register token that sums up the picture."""
+
+    def __init__(self, channels: int, layers: int = 2) -> None:
+        super().__init__()
+        self.register_token = nn.Parameter(torch.randn(1, 1, channels) * 0.02)
+        self.place = nn.Linear(16, channels)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                channels, 4, 2 * channels, dropout=0.0, batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        for layer in self.layers:  # begin as the identity, so that a trained core keeps working
+            assert isinstance(layer, nn.TransformerEncoderLayer)
+            nn.init.zeros_(layer.self_attn.out_proj.weight)
+            nn.init.zeros_(layer.linear2.weight)
+            nn.init.zeros_(layer.linear2.bias)
+        nn.init.zeros_(self.place.weight)
+        nn.init.zeros_(self.place.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix (B, C, h, w) features globally; also return (B, C) a summary of the picture."""
+        batch, channels, rows, columns = x.shape
+        v = (torch.arange(rows, device=x.device) + 0.5) / rows * 2 - 1
+        u = (torch.arange(columns, device=x.device) + 0.5) / columns * 2 - 1
+        grid = torch.stack(torch.meshgrid(v, u, indexing="ij"), -1).reshape(-1, 2)
+        waves = torch.cat([grid * (torch.pi / 2 * k) for k in (0.5, 1.0, 2.0, 4.0)], 1)
+        places = self.place(torch.cat([waves.sin(), waves.cos()], 1).to(x.dtype))
+        tokens = x.flatten(2).transpose(1, 2) + places
+        tokens = torch.cat([self.register_token.to(x.dtype).expand(batch, -1, -1), tokens], 1)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        deep = tokens[:, 1:].transpose(1, 2).reshape(batch, channels, rows, columns)
+        return deep, torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1)
+
+
+class Core(nn.Module):
+    """The U-Net that works at half the picture's resolution."""
+
+    def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = list(pairwise(channels))
+        self.st = nn.Conv2d(4, channels[0], 4, stride=2, padding=1)
+        self.e = nn.ModuleList(
+            nn.Sequential(*[Residual(c) for _ in range(n)])
+            for c, n in zip(channels, blocks, strict=True)
+        )
+        self.dn = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
+        self.dd = nn.ModuleList(Residual(c) for c in channels[:-1])
+        self.h = nn.Sequential(nn.Conv2d(channels[0], MAPS * 4, 3, padding=1), nn.PixelShuffle(2))
+
+
+class TwoSidedNet(nn.Module):
+    """Core, a thin branch at the picture's own resolution, and the global view."""
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64, 128, 192, 256),
+        blocks: tuple[int, ...] = (1, 2, 2, 2, 2),
+        fine: int = 16,
+    ) -> None:
+        super().__init__()
+        self.core = Core(channels, blocks)
+        self.view = GlobalView(channels[-1])
+        self.pooled = nn.Sequential(nn.Linear(2 * channels[-1], 128), nn.ReLU(), nn.Linear(128, 4))
+        self.fine_stem = nn.Conv2d(4, fine, 3, stride=2, padding=1)
+        self.fine_in = Residual(fine)
+        self.fine_to_core = nn.Conv2d(fine, channels[0], 2, stride=2)
+        self.core_to_fine = nn.Conv2d(channels[0], fine, 1)
+        self.fine_out = Residual(fine)
+        self.fine_head = nn.Sequential(nn.Conv2d(fine, MAPS * 4, 3, padding=1), nn.PixelShuffle(2))
+        head, last = self.fine_head[0], self.pooled[2]
+        assert isinstance(head, nn.Conv2d)
+        assert isinstance(last, nn.Linear)
+        for layer in (self.fine_to_core, head, last):
+            nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            last.bias[1] = -1.0  # before training, up is that of a level camera
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict everything.
+
+        Args:
+            x: (B, 4, H, W) colour and mask from -1 to 1 (mask 0 = unknown); sides divide by 64.
+
+        Returns:
+            (B, 7, H, W) maps in the order of ``MASK`` to ``LOG_DEPTH``, mask as a logit and
+            thickness before softplus; and (B, 4) the up vector and the logit of "one object".
+        """
+        core = self.core
+        fine = self.fine_in(F.relu(self.fine_stem(x)))
+        y = core.st(F.avg_pool2d(x, 2)) + self.fine_to_core(fine)
+        skips: list[Tensor] = []
+        for level, encode in enumerate(core.e):
+            y = encode(y)
+            if level < len(core.dn):
+                skips.append(y)
+                y = core.dn[level](y)
+        y, summary = self.view(y)
+        for level in reversed(range(len(core.up))):
+            y = F.interpolate(core.up[level](y), scale_factor=2.0, mode="bilinear")
+            y = core.dd[level](y + skips[level])
+        coarse = F.interpolate(core.h(y), scale_factor=2.0, mode="bilinear")
+        y = F.interpolate(self.core_to_fine(y), scale_factor=2.0, mode="bilinear")
+        return coarse + self.fine_head(self.fine_out(y + fine)), self.pooled(summary)
+
+
+def fold_batch_norm(net: nn.Module) -> None:
+    """Merge every BatchNorm of an evaluating network into the convolution before it."""
+    for block in net.modules():
+        if isinstance(block, Residual):
+            block.a, block.b = (
+                fuse_conv_bn_eval(block.a, block.n1),
+                fuse_conv_bn_eval(block.b, block.n2),
+            )
+            block.n1, block.n2 = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+
+
+def _flipped_back(maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo a left-right flip of the input in what the network made of it."""
+    maps, pooled = maps.flip(3).clone(), pooled.clone()
+    maps[:, NORMAL.start] *= -1
+    pooled[:, 0] *= -1
+    return maps, pooled
+
+
+def _unit(vector: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
+    length = np.linalg.norm(vector, axis=axis, keepdims=True)
+    return (vector / np.maximum(length, 1e-6)).astype(np.float32)
+
+
+def _chw(pixels: NDArray[np.float32], device: str) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)).to(device)
+    return tensor.permute(2, 0, 1)[None] if tensor.ndim == 3 else tensor[None, None]
+
+
+def _resized(tensor: Tensor, height: int, width: int) -> Tensor:
+    if tensor.shape[2:] == (height, width):
+        return tensor
+    return F.interpolate(
+        tensor, size=(height, width), mode="bilinear", antialias=True, align_corners=False
+    ).clamp(0, 1)
+
+
+class TwoSidedNetwork:
+    """The trained network, ready to run; make it with ``load``."""
+
+    def __init__(self, net: TwoSidedNet, device: str, revision: str) -> None:
+        self.revision = revision
+        self._device = device
+        self._net = net
+
+    def _run(
+        self, rgb: Tensor, mask: Tensor | None, report: Callable[[], None] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Average the maps (7, H, W) and pooled values (4,) over the picture and its mirror."""
+        if mask is not None:
+            rgb = rgb * mask + 0.5 * (1 - mask)  # what lies behind a known cut-out says nothing
+        alpha = mask if mask is not None else torch.full_like(rgb[:, :1], 0.5)
+        x = torch.cat([rgb, alpha], 1) * 2 - 1
+        results: list[tuple[Tensor, Tensor]] = []
+        with torch.inference_mode():
+            for is_flipped in (False, True):
+                if report is not None:
+                    report()
+                maps, pooled = self._net(x.flip(3) if is_flipped else x)
+                results.append(_flipped_back(maps, pooled) if is_flipped else (maps, pooled))
+        if report is not None:
+            report()
+        (maps_a, pooled_a), (maps_b, pooled_b) = results
+        maps, pooled = (maps_a + maps_b) / 2, (pooled_a + pooled_b) / 2
+        return maps[0].float().cpu().numpy(), pooled[0].float().cpu().numpy()
+
+    def estimate_object(
+        self,
+        rgb: NDArray[np.float32],
+        mask: NDArray[np.float32] | None = None,
+        report: Callable[[], None] | None = None,
+    ) -> ObjectGeometry:
+        """Estimate both sides of the thing in a square crop.
+
+        Args:
+            rgb: (S, S, 3) sRGB from 0 to 1, any S; it is resized to 256.
+            mask: (S, S) subject from 0 to 1, or None when the network is to find it.
+            report: Called between passes; raises to cancel.
+        """
+        size = OBJECT_SIZE
+        alpha = None if mask is None else _resized(_chw(mask, self._device), size, size)
+        maps, pooled = self._run(_resized(_chw(rgb, self._device), size, size), alpha, report)
+        found = 1 / (1 + np.exp(-maps[MASK])) if alpha is None else alpha[0, 0].cpu().numpy()
+        weight = found.sum()
+        centre = (maps[FRONT] * found).sum() / weight if weight > 1 else 0.0
+        front = (maps[FRONT] - centre).astype(np.float32)
+        thickness = np.logaddexp(0.0, maps[THICKNESS]).astype(np.float32)
+        return ObjectGeometry(
+            mask=found.astype(np.float32),
+            front=front,
+            back=front + thickness,
+            normals=_unit(np.moveaxis(maps[NORMAL], 0, -1)),
+            up=_unit(pooled[:3]),
+        )
+
+    def estimate_scene(
+        self,
+        rgb: NDArray[np.float32],
+        report: Callable[[], None] | None = None,
+    ) -> SceneGeometry:
+        """Estimate the depth of everything in a picture.
+
+        Args:
+            rgb: (H, W, 3) sRGB from 0 to 1, any size; its long side is resized to 384.
+            report: Called between passes; raises to cancel.
+        """
+        scale = SCENE_SIZE / max(rgb.shape[:2])
+        height, width = (max(8, round(side * scale)) for side in rgb.shape[:2])
+        pixels = _resized(_chw(rgb, self._device), height, width)
+        below, right = -height % STRIDE, -width % STRIDE
+        pixels = F.pad(pixels, (0, right, 0, below), mode="replicate")
+        maps, pooled = self._run(pixels, None, report)
+        maps = maps[:, :height, :width]
+        log_depth = maps[LOG_DEPTH] - np.median(maps[LOG_DEPTH])
+        return SceneGeometry(
+            depth=np.exp(np.clip(log_depth, -np.log(20 * FAR), np.log(FAR))).astype(np.float32),
+            up=_unit(pooled[:3]),
+            mask=(1 / (1 + np.exp(-maps[MASK]))).astype(np.float32),
+            object_score=float(1 / (1 + np.exp(-pooled[3]))),
+        )
+
+
+_loaded: dict[tuple[str, Path], TwoSidedNetwork] = {}
+_lock = threading.Lock()
+
+
+def load(device: str, weights: Path = WEIGHTS) -> TwoSidedNetwork:
+    """Load the network once per device; later calls return the same one.
+
+    Args:
+        device: "cpu", "cuda" or "mps".
+        weights: A safetensors file with its JSON of the same name beside it.
+
+    Raises:
+        WeightsError: The files are missing, damaged or do not belong together.
+    """
+    with _lock:
+        if (device, weights) not in _loaded:
+            _loaded[device, weights] = _read(device, weights)
+        return _loaded[device, weights]
+
+
+def _read(device: str, weights: Path) -> TwoSidedNetwork:
+    repair = "Reinstall the extension to repair it."
+    try:
+        content = weights.read_bytes()
+        card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+        expected, name = str(card["sha256"]), str(card["name"])
+    except OSError as error:
+        raise WeightsError(f"The bundled network's file is missing: {error}. {repair}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{weights.stem}.json is damaged. {repair}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise WeightsError(
+            f"{weights.name} is damaged: its sha256 begins {digest[:8]} instead of "
+            f"{expected[:8]}. {repair}"
+        )
+    net = TwoSidedNet()
+    counters = {k: v for k, v in net.state_dict().items() if not v.is_floating_point()}
+    try:
+        tensors = {k: v.float() for k, v in tensors_from_bytes(content).items()}
+        net.load_state_dict(tensors | counters)
+    except RuntimeError as error:
+        raise WeightsError(f"{weights.name} is of another version. {repair}") from error
+    net.eval()
+    fold_batch_norm(net)
+    return TwoSidedNetwork(net.to(device), device, f"{name} ({digest[:8]})")
