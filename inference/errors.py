@@ -33,3 +33,7 @@ class OutOfMemory(ImageToMeshError):
 
 class OutputError(ImageToMeshError):
     """A result cannot be written where it was asked for."""
+
+
+class DeviceUnavailable(ImageToMeshError):
+    """The artist asked for a device that PyTorch does not find."""

@@ -1,0 +1,169 @@
+"""One picture of a place becomes the relief that its camera saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..camera import PinholeCamera
+from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
+from ..surface.relief import border_ring, grid_quads, relief_faces, sharpen_jumps
+from .upright import steadied_up, world_from_camera
+
+Floats = NDArray[np.float32]
+
+VERTICES: dict[Detail, int] = {"low": 192, "medium": 384, "high": 640, "ultra": 1024}
+ROUGHNESS = 0.8
+WALL_SHARE = 0.12  # share of the picture mirrored onto the side walls of a solid
+
+
+@dataclass(frozen=True, slots=True)
+class SceneResult:
+    """What the scene engine makes; see ``contracts.Reconstruction`` for the fields."""
+
+    mesh: MeshArrays
+    material: MaterialArrays
+    camera: CameraArrays
+
+
+def build_scene(
+    pixels: NDArray[np.uint8],
+    depth: Floats,
+    up: Floats,
+    camera: PinholeCamera,
+    detail: Detail,
+    texture_size: int,
+    median_m: float,
+    is_solid: bool,
+    report: Callable[[float], None],
+) -> SceneResult:
+    """Build the relief.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB picture.
+        depth: (h, w) depth along the optical axis, > 0, any scale.
+        up: (3,) up direction in the camera frame.
+        camera: The picture's camera.
+        detail: How many vertices the longer side gets.
+        texture_size: Longest side of the texture.
+        median_m: The median depth becomes this many metres.
+        is_solid: Do not cut, and close the relief with walls and a back.
+        report: Called with the finished share; raises to cancel.
+    """
+    report(0.0)
+    height, width = pixels.shape[:2]
+    longest = min(VERTICES[detail], max(height, width))
+    scale = longest / max(height, width)
+    rows, columns = max(round(height * scale), 3), max(round(width * scale), 3)
+    depth = _guided_enlarge(depth, pixels, rows, columns)
+    depth = sharpen_jumps(depth) * np.float32(median_m / float(np.median(depth)))
+    report(0.3)
+
+    # The outermost vertices lie on the picture's border, so the relief fills the frame.
+    x, y = np.meshgrid(np.linspace(0, width, columns), np.linspace(0, height, rows))
+    spots = np.stack([x, y], axis=-1).astype(np.float32)
+    points = camera.rays(spots) * depth[..., None]
+    uvs = spots / np.array([width, height], np.float32)
+    uvs[..., 1] = 1 - uvs[..., 1]
+    report(0.5)
+    if is_solid:
+        positions, corners, sizes, corner_uvs = _closed(points, uvs)
+    else:
+        quads = relief_faces(points)
+        used, corners = np.unique(quads, return_inverse=True)
+        positions = points.reshape(-1, 3)[used]
+        corner_uvs = uvs.reshape(-1, 2)[quads].reshape(-1, 2)
+        corners, sizes = corners.reshape(-1), np.full(len(quads), 4)
+    report(0.8)
+
+    axis = np.array([0.0, 0.0, 1.0])
+    rotation = world_from_camera(steadied_up(up, axis), axis)
+    world = positions @ rotation.T.astype(np.float32)
+    low, high = world.min(axis=0), world.max(axis=0)
+    # Robust floor: a few stray points must not lift the whole scene.
+    floor = float(np.percentile(world[:, 1], 99.8))
+    shift = -np.array([(low[0] + high[0]) / 2, floor, (low[2] + high[2]) / 2])
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, shift
+    mesh = MeshArrays(
+        (world + shift).astype(np.float32),
+        corners.astype(np.int32),
+        sizes.astype(np.int32),
+        corner_uvs.astype(np.float32),
+    )
+    material = MaterialArrays(_texture(pixels, texture_size), ROUGHNESS)
+    report(1.0)
+    return SceneResult(mesh, material, CameraArrays(matrix, camera.fov_x, width, height))
+
+
+def _texture(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(pixels)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _guided_enlarge(
+    depth: Floats, pixels: NDArray[np.uint8], rows: int, columns: int
+) -> Floats:
+    """Enlarge depth so that its edges follow the picture's (guided filter, He et al. 2010).
+
+    Works on inverse depth, where planes stay planes.
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    guide = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    nearness = cv2.resize(1 / depth, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    radius = max(2, round(max(rows, columns) / max(depth.shape) * 2))
+    window = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(values: Floats) -> Floats:
+        return cv2.boxFilter(values, -1, window, borderType=cv2.BORDER_REFLECT)
+
+    average, level = mean(guide), mean(nearness)
+    gain = (mean(guide * nearness) - average * level) / (mean(guide * guide) - average**2 + 2e-3)
+    fitted = mean(gain) * guide + mean(level - gain * average)
+    # Texture must not become relief: follow the guide only as far as the depth itself varies there.
+    low = cv2.erode(nearness, np.ones(window, np.uint8))
+    high = cv2.dilate(nearness, np.ones(window, np.uint8))
+    return (1 / np.clip(fitted, low, high)).astype(np.float32)
+
+
+def _closed(
+    points: Floats, uvs: Floats
+) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32], Floats]:
+    """Close a grid with walls along the view's edges and a flat back.
+
+    Returns:
+        Positions (V, 3), corners (C,), face sizes (F,) and corner UVs (C, 2).
+    """
+    height, width = points.shape[:2]
+    ring = border_ring(height, width)
+    flat, flat_uv = points.reshape(-1, 3), uvs.reshape(-1, 2)
+    far = 1.04 * float(flat[:, 2].max())
+    back = flat[ring] * (far / flat[ring, 2:])
+    count, first = len(ring), len(flat)
+    middle = first + count
+    positions = np.concatenate([flat, back, back.mean(axis=0, keepdims=True)])
+
+    front = grid_quads(height, width)
+    here = np.arange(count)
+    after = (here + 1) % count
+    walls = np.stack([ring[here], first + here, first + after, ring[after]], axis=1)
+    fan = np.stack([first + here, np.full(count, middle), first + after], axis=1)
+    # Walls continue the picture mirrored at its border, so that no pixel is drawn out into a line.
+    inward = flat_uv[ring] + (0.5 - flat_uv[ring]) * 2 * WALL_SHARE
+    wall_uv = np.stack([flat_uv[ring], inward, inward[after], flat_uv[ring][after]], axis=1)
+    centre = np.full((count, 2), 0.5, np.float32)
+    fan_uv = np.stack([flat_uv[ring], centre, flat_uv[ring][after]], axis=1)
+    corners = np.concatenate([front.ravel(), walls.ravel(), fan.ravel()])
+    sizes = np.concatenate([np.full(len(front) + count, 4), np.full(count, 3)])
+    corner_uvs = np.concatenate(
+        [flat_uv[front].reshape(-1, 2), wall_uv.reshape(-1, 2), fan_uv.reshape(-1, 2)]
+    )
+    return positions, corners.astype(np.int32), sizes.astype(np.int32), corner_uvs

@@ -1,0 +1,169 @@
+"""Turn the front and back surface seen from one camera into a closed solid.
+
+A point is inside when it lies behind the front surface, before the back surface and within the
+silhouette. Each of the three gives a distance; their smooth maximum is the field. Towards the
+silhouette the two surfaces are drawn together, so that sides close round instead of as a slab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..camera import CropView
+from .grid import GridField
+
+Floats = NDArray[np.float32]
+
+PAD = 3  # samples between the solid and the border of the grid
+
+
+@dataclass(frozen=True, slots=True)
+class TwoSidedSurface:
+    """What a subject's crop shows and hides. Lengths in the view's units.
+
+    Attributes:
+        front: (S, S) depth of the first surface along the view axis.
+        back: (S, S) depth of the last surface, >= front.
+        mask: (M, M) subject probability 0..1; M may be finer than S.
+    """
+
+    front: Floats
+    back: Floats
+    mask: Floats
+
+
+def solid_from_two_sides(
+    surface: TwoSidedSurface,
+    view: CropView,
+    cells: int,
+    report: Callable[[float], None],
+    fillet: float = 0.14,
+) -> GridField:
+    """Sample the solid between front and back.
+
+    Args:
+        surface: The two sides.
+        view: Where they were seen from.
+        cells: Grid cells along the solid's longest side.
+        report: Called with the finished share, 0 to 1; raises to cancel.
+        fillet: Radius of the rounding at the silhouette, in the view's units.
+
+    Returns:
+        The field in the view frame.
+    """
+    size = surface.mask.shape[0]
+    silhouette = signed_pixels(surface.mask) * np.float32(2.0 / size)
+    middle, half = _rounded_sides(surface, silhouette, fillet)
+    front, back = middle - half, middle + half
+    maps = np.dstack([front, back, _steepness(front), _steepness(back)]).astype(np.float32)
+
+    inside = silhouette > 0
+    rows, columns = np.nonzero(inside)
+    depth_low = float(np.percentile(front[inside], 0.1)) + view.distance
+    depth_high = float(np.percentile(back[inside], 99.9)) + view.distance
+    rays = view.crop_rays(size)[rows, columns, :2]
+    # The frustum widens with depth, so the far end decides how wide the grid must be.
+    low = np.append(np.minimum(rays.min(0) * depth_high, rays.min(0) * depth_low), depth_low)
+    high = np.append(np.maximum(rays.max(0) * depth_high, rays.max(0) * depth_low), depth_high)
+    spacing = float((high - low).max()) / cells
+    counts = np.ceil((high - low) / spacing).astype(int) + 1 + 2 * PAD
+    origin = (low - PAD * spacing).astype(np.float32)
+    origin[2] = max(origin[2], 0.05 * view.distance)  # never behind the camera
+
+    x = origin[0] + spacing * np.arange(counts[0], dtype=np.float32)
+    y = origin[1] + spacing * np.arange(counts[1], dtype=np.float32)
+    plane = np.empty((counts[0], counts[1], 3), np.float32)
+    plane[..., 0], plane[..., 1] = x[:, None], y[None, :]
+    distance = np.empty(tuple(counts), np.float32)
+    for k in range(int(counts[2])):
+        if k % 16 == 0:
+            report(k / counts[2])
+        z = float(origin[2] + spacing * k)
+        plane[..., 2] = z
+        where = view.crop_coordinates(plane, size) - np.float32(0.5)
+        sides = cv2.remap(maps, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        outline = cv2.remap(
+            silhouette, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        before = (sides[..., 0] - (z - view.distance)) * sides[..., 2]
+        behind = ((z - view.distance) - sides[..., 1]) * sides[..., 3]
+        both = _smooth_max(before, behind, 1.5 * spacing)
+        distance[:, :, k] = _smooth_max(both, -outline, 1.5 * spacing)
+    distance = _blur(distance)
+    border = np.ones_like(distance, bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    distance[border] = np.maximum(distance[border], spacing)
+    return GridField(distance, origin, spacing)
+
+
+def signed_pixels(mask: Floats) -> Floats:
+    """Pixels to the silhouette, positive inside, from a soft mask."""
+    inside = (mask > 0.5).astype(np.uint8)
+    inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    hard = np.where(inside > 0, inner - 0.5, 0.5 - outer).astype(np.float32)
+    return cv2.GaussianBlur(hard, (0, 0), 0.8)
+
+
+def _rounded_sides(
+    surface: TwoSidedSurface, silhouette: Floats, fillet: float
+) -> tuple[Floats, Floats]:
+    """Middle surface and half thickness at the mask's resolution, rounded at the silhouette."""
+    size = silhouette.shape[0]
+    scale = size / surface.front.shape[0]
+    # The network's outermost pixels mix subject and background: take them from further inside.
+    sure = (silhouette > 1.2 * scale * 2.0 / size).astype(np.uint8)
+    if not sure.any():
+        sure = (silhouette > 0).astype(np.uint8)
+    nearest = nearest_inside(sure.astype(bool))
+    front = _enlarge(surface.front, size).ravel()[nearest]
+    back = _enlarge(surface.back, size).ravel()[nearest]
+    middle = cv2.GaussianBlur((front + back) / 2, (0, 0), 0.7 * scale)
+    half = np.maximum((back - front) / 2, 0.01).astype(np.float32)
+    radius = np.minimum(half, np.float32(fillet))
+    depth = np.clip(silhouette, 0, radius)
+    cap = np.sqrt(np.maximum(radius**2 - (radius - depth) ** 2, 0))
+    half = np.maximum(half - radius + cap, 1e-3)
+    return middle.astype(np.float32), cv2.GaussianBlur(half, (0, 0), 0.5 * scale)
+
+
+def nearest_inside(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(H, W) flat index of the nearest True pixel of each pixel; itself where True."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    index_of = np.zeros(int(labels.max()) + 1, np.intp)
+    flat = np.flatnonzero(inside)
+    index_of[labels.ravel()[flat]] = flat
+    return index_of[labels]
+
+
+def _enlarge(image: Floats, size: int) -> Floats:
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _steepness(depth: Floats) -> Floats:
+    """Cosine that turns a distance along the ray into one along the normal, at least 0.25."""
+    step = 2.0 / depth.shape[0]
+    smooth = cv2.GaussianBlur(depth, (0, 0), 1.0)
+    dy, dx = np.gradient(smooth, step)
+    return np.maximum(1.0 / np.sqrt(1.0 + dx * dx + dy * dy), 0.25).astype(np.float32)
+
+
+def _smooth_max(a: Floats, b: Floats, width: float) -> Floats:
+    """Maximum with its crease rounded over ``width`` (polynomial, after Quilez)."""
+    overlap = np.maximum(width - np.abs(a - b), 0)
+    return np.maximum(a, b) + overlap * overlap / np.float32(4 * width)
+
+
+def _blur(grid: Floats) -> Floats:
+    """Binomial 1-2-1 blur along each axis; takes the grid's stair steps off."""
+    for axis in range(3):
+        moved = np.moveaxis(grid, axis, 0)
+        moved[1:-1] = 0.25 * (moved[:-2] + moved[2:]) + 0.5 * moved[1:-1]
+    return grid

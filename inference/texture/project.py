@@ -1,0 +1,147 @@
+"""Paint an atlas with the picture where it sees the surface, and with a guess elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..camera import CropView
+from .charts import face_normals, split_quads
+from .complete import bleed_outwards, hidden_side
+from .pack import Atlas
+from .raster import depth_buffer, rasterise
+
+Floats = NDArray[np.float32]
+
+GRAZING = 0.12  # cosine at which the picture stops being trusted
+HEAD_ON = 0.42  # cosine from which it is trusted fully
+
+
+def paint(
+    positions: Floats,
+    quads: NDArray[np.int32],
+    atlas: Atlas,
+    view: CropView,
+    crop: Floats,
+    inside: Floats,
+    report: Callable[[float], None],
+) -> NDArray[np.uint8]:
+    """Fill the atlas with colour.
+
+    Args:
+        positions: (V, 3) in the view frame.
+        quads: (F, 4).
+        atlas: Where each face lies in the texture.
+        view: The camera of the crop.
+        crop: (S, S, 3) float32 0..1 sRGB colours of the crop.
+        inside: (S, S) crop pixels to the silhouette, positive inside.
+        report: Called with the finished share, 0 to 1; raises to cancel.
+
+    Returns:
+        (size, size, 3) uint8 sRGB, row 0 on top, painted in every pixel.
+    """
+    size = atlas.size
+    report(0.0)
+    corner_pixels = atlas.uvs * np.float32(size)
+    corner_pixels[..., 1] = size - corner_pixels[..., 1]
+    buffer = rasterise(split_quads(corner_pixels), size, size)
+    covered = buffer.triangle >= 0
+    triangles = split_quads(quads)
+    report(0.25)
+
+    corners = triangles[buffer.triangle[covered]]
+    weights = buffer.weights[covered]
+    points = np.einsum("nk,nkc->nc", weights, positions[corners])
+    normals = np.einsum("nk,nkc->nc", weights, vertex_normals(positions, quads)[corners])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    report(0.4)
+
+    side = crop.shape[0]
+    where = view.crop_coordinates(points, side)
+    front = _sample(_front(positions, triangles, view, side), where)[:, 0]
+    trust = _trust(points, normals, front, _sample(inside[..., None], where)[:, 0], inside)
+    report(0.6)
+
+    subject = bleed_outwards(crop, inside > min(1.5, 0.3 * float(inside.max())))
+    picture = _sample(subject, where)
+    guess = _sample_blurred(hidden_side(crop, inside), where, np.maximum(points[:, 2] - front, 0))
+    report(0.8)
+
+    colour = trust[:, None] * picture + (1 - trust[:, None]) * guess
+    texture = np.zeros((size, size, 3), np.float32)
+    texture[covered] = colour
+    texture = bleed_outwards(texture, covered)
+    report(1.0)
+    return (np.clip(texture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def vertex_normals(positions: Floats, quads: NDArray[np.int32]) -> Floats:
+    """(V, 3) unit normals: the mean of the faces around each vertex."""
+    face = face_normals(positions, quads)
+    total = np.zeros_like(positions)
+    for corner in range(4):
+        for axis in range(3):
+            total[:, axis] += np.bincount(quads[:, corner], face[:, axis], len(positions))
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+
+def _front(positions: Floats, triangles: NDArray[np.int32], view: CropView, side: int) -> Floats:
+    """(side, side, 1) depth of the first surface; the nearest known one outside of it."""
+    depth = depth_buffer(
+        view.crop_coordinates(positions, side)[triangles], positions[triangles][..., 2], side, side
+    )
+    return bleed_outwards(depth[..., None], np.isfinite(depth))
+
+
+def _trust(points: Floats, normals: Floats, front: Floats, rim: Floats, inside: Floats) -> Floats:
+    """How far the picture's colour may be used at each point, 0 to 1.
+
+    Args:
+        points: (N, 3) in the view frame.
+        normals: (N, 3) unit.
+        front: (N,) depth of the first surface in the direction of each point.
+        rim: (N,) crop pixels to the silhouette at each point.
+        inside: (S, S) crop pixels to the silhouette.
+    """
+    direction = points / np.linalg.norm(points, axis=1, keepdims=True)
+    facing = -(normals * direction).sum(axis=1)
+    trust = np.clip((facing - GRAZING) / (HEAD_ON - GRAZING), 0, 1)
+    pixel = 2.0 / inside.shape[0]  # the depth buffer is that coarse, and steep faces vary within it
+    trust *= points[:, 2] < front + 3 * pixel * (1 + 1 / np.maximum(facing, 0.2))
+    feather = min(3.0, 0.5 * float(inside.max()))
+    return (trust * np.clip(rim / feather, 0, 1)).astype(np.float32)
+
+
+def _sample(image: Floats, where: Floats) -> Floats:
+    """(N, C) bilinear samples of an (H, W, C) image at (N, 2) continuous pixel coordinates."""
+    columns = 4096  # cv2.remap takes images only: fold the list of points into one
+    rows = -(-len(where) // columns)
+    grid = np.zeros((rows * columns, 2), np.float32)
+    grid[: len(where)] = where - np.float32(0.5)
+    samples = cv2.remap(
+        np.ascontiguousarray(image),
+        grid.reshape(rows, columns, 2),
+        None,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return samples.reshape(rows * columns, -1)[: len(where)]
+
+
+def _sample_blurred(image: Floats, where: Floats, behind: Floats) -> Floats:
+    """Samples that grow softer the further behind the visible surface they lie.
+
+    Along a side wall all points fall on the same pixels of the rim; without the blur each pixel of
+    the rim would be drawn out into a streak.
+    """
+    side = image.shape[0]
+    levels = [image] + [cv2.GaussianBlur(image, (0, 0), s * side / 512) for s in (4.0, 10.0, 22.0)]
+    samples = np.stack([_sample(level, where) for level in levels])
+    level = np.clip(behind / 0.12, 0, len(levels) - 1)
+    low = np.minimum(level.astype(np.int64), len(levels) - 2)
+    part = (level - low)[:, None]
+    rows = np.arange(len(where))
+    return (samples[low, rows] * (1 - part) + samples[low + 1, rows] * part).astype(np.float32)
