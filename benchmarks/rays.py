@@ -48,18 +48,17 @@ def pixel_rays(fov_x: float, width: int, height: int) -> NDArray[np.float32]:
     return rays
 
 
-def cast(triangles: NDArray[np.floating], fov_x: float, width: int, height: int) -> Hits:
+def cast(triangles: NDArray[np.floating], directions: NDArray[np.float32]) -> Hits:
     """Cast one ray per pixel from the origin, and one back from behind everything.
 
     Args:
         triangles: (T, 3, 3) corners in the camera frame, in front of the camera.
-        fov_x: Horizontal field of view in radians.
-        width: Pixels.
-        height: Pixels.
+        directions: (H, W, 3) rays scaled to z = 1, such as ``pixel_rays`` gives.
     """
+    height, width = directions.shape[:2]
     scene = rtcore_scene.EmbreeScene(robust=True)  # pyright: ignore[reportAttributeAccessIssue]
     TriangleMesh(scene, np.ascontiguousarray(triangles, np.float32))
-    rays = pixel_rays(fov_x, width, height).reshape(-1, 3)
+    rays = np.ascontiguousarray(directions, np.float32).reshape(-1, 3)
     far = np.float32(2 * triangles[..., 2].max())
     first = scene.run(np.zeros_like(rays), rays, output=True)
     last = scene.run(rays * far, -rays, output=True)

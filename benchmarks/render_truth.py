@@ -26,12 +26,14 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
-from rays import cast
-from truth import save_view
+from rays import cast, pixel_rays
+from scipy.spatial import ConvexHull
+from truth import save_view, spread
 
 logger = logging.getLogger("render_truth")
 
 FILL = 0.75
+NEAREST = 2.0  # distance of the camera in radii of the object
 AZIMUTHS = (20.0, 110.0, 200.0, 290.0)
 
 
@@ -47,7 +49,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    files = sorted(arguments.objects.rglob("*.glb"))[: arguments.limit]
+    files = spread(sorted(arguments.objects.rglob("*.glb")), arguments.limit)
     if not files:
         parser.error(f"{arguments.objects} holds no .glb file: give a folder of GLB objects.")
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def render_view(path: Path, view: int, arguments: argparse.Namespace) -> None:
         bpy.ops.render.render(write_still=True)
 
     seen = (triangles - camera[:3, 3]) @ camera[:3, :3]
-    hits = cast(seen, fov_x, arguments.size, arguments.size)
+    hits = cast(seen, pixel_rays(fov_x, arguments.size, arguments.size))
     save_view(arguments.out, name, seen, camera, fov_x, hits)
 
 
@@ -148,19 +150,38 @@ def framing_camera(
     right = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
     axes = np.stack([right, np.cross(forward, right), forward], axis=1)
     local = (points - middle) @ axes
+    local = local[ConvexHull(local, qhull_options="QJ").vertices]
     radius = float(np.linalg.norm(local, axis=1).max())
-    edge = math.tan(fov_x / 2)
-    shift = np.array([0.0, 0.0, radius / math.sin(fov_x / 2)])
-    for _ in range(20):
-        seen = local + shift
-        projected = seen[:, :2] / seen[:, 2:] / edge
-        low, high = projected.min(0), projected.max(0)
-        shift[:2] -= (low + high) / 2 * edge * shift[2]
-        shift[2] = max(shift[2] * (high - low).max() / 2 / FILL, 1.05 * radius)
+    # Nobody photographs a fork with its tip in the lens.
+    near, far = NEAREST * radius, 100 * radius
+    shift = np.zeros(3)
+    for _ in range(30):
+        shift[2] = math.sqrt(near * far)
+        if _centred_extent(local, shift, math.tan(fov_x / 2)) > FILL:
+            near = shift[2]
+        else:
+            far = shift[2]
     matrix = np.eye(4)
     matrix[:3, :3] = axes
     matrix[:3, 3] = middle - axes @ shift
     return matrix
+
+
+def _centred_extent(local: NDArray[np.float64], shift: NDArray[np.float64], edge: float) -> float:
+    """Move ``shift`` sideways until the points are centred; give the share of the frame they fill.
+
+    Args:
+        local: (N, 3) points about their middle, camera axes.
+        shift: (3,) the middle in the camera frame; x and y are changed.
+        edge: Tangent of half the field of view.
+    """
+    low = high = np.zeros(2)
+    for _ in range(8):
+        seen = local + shift
+        projected = seen[:, :2] / seen[:, 2:] / edge
+        low, high = projected.min(0), projected.max(0)
+        shift[:2] -= (low + high) / 2 * edge * shift[2]
+    return float((high - low).max() / 2)
 
 
 def add_camera(camera: NDArray[np.float64], fov_x: float) -> None:
@@ -197,10 +218,10 @@ def add_light(camera: NDArray[np.float64], random: np.random.Generator, skies: P
     links.new(coordinates.outputs["Generated"], split.inputs["Vector"])
     links.new(split.outputs["Z"], ramp.inputs["Fac"])
     links.new(ramp.outputs["Color"], background.inputs["Color"])
-    background.inputs["Strength"].default_value = random.uniform(0.5, 0.9)
+    background.inputs["Strength"].default_value = random.uniform(0.3, 0.5)
 
     sun = bpy.data.lights.new("sun", "SUN")
-    sun.energy = random.uniform(2.0, 3.5)
+    sun.energy = random.uniform(1.0, 1.8)
     sun.angle = math.radians(random.uniform(2, 25))
     holder = bpy.data.objects.new("sun", sun)
     side = random.uniform(-1.0, 1.0)

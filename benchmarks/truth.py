@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rays import Hits
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,13 @@ def view_names(folder: Path, views: int | None, limit: int | None) -> list[str]:
         limit: At most so many objects, spread over the list; None for all.
     """
     objects = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    names = sorted(objects)
-    if limit is not None and limit < len(names):
-        names = [names[i * len(names) // limit] for i in range(limit)]
+    names = spread(sorted(objects), limit)
     chosen = [view for name in names for view in objects[name][:views]]
     return [view for view in chosen if (folder / f"{view}.npz").is_file()]
+
+
+def spread(items: list[T], limit: int | None) -> list[T]:
+    """Choose at most ``limit`` items, evenly over the list."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]

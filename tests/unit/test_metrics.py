@@ -165,7 +165,7 @@ def test_displaced_plane_is_closed_and_keeps_the_front() -> None:
     solid = solidity(positions, triangles)
     assert solid.is_watertight
     assert solid.is_manifold
-    hits = rays.cast(positions[triangles], 0.6, 32, 32)
+    hits = rays.cast(positions[triangles], camera_rays)
     assert hits.mask[9:23, 9:23].all()
     assert hits.front[16, 16] == pytest.approx(2.6, abs=1e-4)
     assert hits.back[16, 16] == pytest.approx(2.82, abs=1e-4)
@@ -186,8 +186,9 @@ def test_inflated_disc_is_a_sphere() -> None:
 
 def test_ray_cast_sphere_has_exact_depth_and_normals() -> None:
     positions, triangles = sphere(160, 240)
-    hits = rays.cast((positions + np.array([0, 0, 4]))[triangles], 0.7, 64, 64)
-    directions = rays.pixel_rays(0.7, 64, 64).astype(float)
+    directions = rays.pixel_rays(0.7, 64, 64)
+    hits = rays.cast((positions + np.array([0, 0, 4]))[triangles], directions)
+    directions = directions.astype(float)
     b, c = directions[..., 2] * 4, 15.0
     a = (directions**2).sum(-1)
     root = np.sqrt(np.maximum(b * b - a * c, 0))

@@ -1,0 +1,389 @@
+"""Measure how close the object engine comes to objects whose shape is known.
+
+    python benchmarks/quality.py --objects FOLDER --out build/bench [--views 2] [--limit 8]
+
+Renders every GLB of the folder (once; needs the bpy wheel), runs the product's own pipeline on the
+pictures with transparent, plain and photographic backgrounds, and prints one table: ours beside two
+baselines, the displaced plane with walls and the silhouette inflated like a pillow. The numbers
+are also written to quality.json.
+"""
+
+# The checkout is importable as image_to_mesh only once package.py has run.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import backgrounds
+import baselines
+import cv2
+import metrics
+import numpy as np
+from numpy.typing import NDArray
+from package import load_extension
+from rays import cast, pixel_rays
+from truth import View, load_view, view_names
+
+load_extension()
+
+if TYPE_CHECKING:
+    from inference.contracts import Reconstruction
+    from inference.engines.object import Observation
+else:
+    from image_to_mesh.inference.contracts import Reconstruction
+    from image_to_mesh.inference.engines.object import Observation
+
+METHODS = ("ours", "relief", "pillow")
+ORACLES = ("mask", "front", "back", "normals", "up", "camera")
+BASELINE_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to run.
+
+    Attributes:
+        detail: The product's Detail.
+        texture_size: Pixels; the shape does not depend on it.
+        oracle: Which of ``ORACLES`` to take from the truth instead of the network.
+        photos: Files for photographic backgrounds.
+    """
+
+    detail: str
+    texture_size: int
+    oracle: frozenset[str]
+    photos: tuple[Path, ...]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--objects", type=Path, help="folder of .glb files; rendered if need be")
+    parser.add_argument("--truth", type=Path, help="folder of finished truth (default: OUT/truth)")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--views", type=int, default=2, help="views of each object, 1 to 4")
+    parser.add_argument("--limit", type=int, help="only so many objects, spread over the folder")
+    parser.add_argument(
+        "--backgrounds", nargs="+", choices=backgrounds.KINDS, default=list(backgrounds.KINDS)
+    )
+    parser.add_argument("--photos", type=Path, help="folder of pictures to use as backgrounds")
+    parser.add_argument("--detail", default="medium")
+    parser.add_argument("--texture-size", type=int, default=1024)
+    parser.add_argument(
+        "--oracle", nargs="*", choices=ORACLES, help="take these from the truth; none named: all"
+    )
+    parser.add_argument("--save-meshes", action="store_true", help="keep meshes for contact.py")
+    arguments = parser.parse_args()
+
+    folder = arguments.truth or arguments.out / "truth"
+    if arguments.objects is not None:
+        _render(arguments, folder)
+    names = view_names(folder, arguments.views, arguments.limit)
+    photos = (
+        sorted(
+            p for p in arguments.photos.rglob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg")
+        )
+        if arguments.photos
+        else []
+    )
+    oracle = arguments.oracle if arguments.oracle is None or arguments.oracle else ORACLES
+    settings = Settings(
+        arguments.detail, arguments.texture_size, frozenset(oracle or ()), tuple(photos)
+    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name in names:
+        view = load_view(folder, name)
+        for kind in arguments.backgrounds:
+            rows.append(measure(view, kind, settings, arguments.out, arguments.save_meshes))
+            _say(_line(rows[-1], f"{name} {kind}"))
+    (arguments.out / "quality.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    _say("\n" + table(rows))
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _render(arguments: argparse.Namespace, folder: Path) -> None:
+    # A process of its own: bpy and torch need not share one here.
+    script = Path(__file__).with_name("render_truth.py")
+    command = [
+        sys.executable,
+        str(script),
+        "--objects",
+        str(arguments.objects),
+        "--out",
+        str(folder),
+        "--views",
+        str(arguments.views),
+    ]
+    if arguments.limit is not None:
+        command += ["--limit", str(arguments.limit)]
+    subprocess.run(command, check=True)
+
+
+def measure(
+    view: View, kind: str, settings: Settings, out: Path, keep_mesh: bool
+) -> dict[str, Any]:
+    """Reconstruct one picture and compare it with the truth; give one row of numbers."""
+    from image_to_mesh.inference import pipeline
+    from image_to_mesh.inference.contracts import PictureFile, Request
+    from image_to_mesh.inference.errors import ImageToMeshError
+
+    row: dict[str, Any] = {
+        "object": view.name.rsplit("_", 1)[0],
+        "view": view.name,
+        "background": kind,
+    }
+    path = write_picture(view, kind, settings.photos, out / "pictures")
+    request = Request(
+        source=PictureFile(path),
+        engine="object",
+        detail=settings.detail,
+        texture_size=settings.texture_size,
+        fov_x=view.fov_x if "camera" in settings.oracle else None,
+        mask=view.hits.mask.astype(np.uint8) * 255 if "mask" in settings.oracle else None,
+        cut_out="mask" if "mask" in settings.oracle else "auto",
+    )
+    start = time.perf_counter()
+    try:
+        with observed(view, settings.oracle) as seen:
+            result = pipeline.run(request, lambda fraction, stage: None)
+    except ImageToMeshError as error:
+        return row | {"error": str(error)}
+    row["seconds"] = time.perf_counter() - start
+    row["loading"] = sum(s.seconds for s in result.stages if s.name == "Loading the network")
+    row |= score(result, seen[0], view)
+    if keep_mesh:
+        save_mesh(out / "meshes" / f"{view.name}_{kind}.npz", result)
+    return row
+
+
+def write_picture(view: View, kind: str, photos: Sequence[Path], folder: Path) -> Path:
+    """Compose a view with a background; a transparent one is the render itself."""
+    if kind == "transparent":
+        return view.picture
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{view.name}_{kind}.png"
+    picture = backgrounds.read_rgba(view.picture)
+    seed = zlib.crc32(path.stem.encode())
+    size = picture.shape[:2]
+    behind = (
+        backgrounds.plain(size, seed) if kind == "plain" else backgrounds.photo(size, seed, photos)
+    )
+    cv2.imwrite(str(path), cv2.cvtColor(backgrounds.compose(picture, behind), cv2.COLOR_RGB2BGR))
+    return path
+
+
+@contextlib.contextmanager
+def observed(view: View, oracle: frozenset[str]) -> Iterator[list[Observation]]:
+    """Overhear what the pipeline tells the object engine, and correct it where asked to.
+
+    Args:
+        view: The truth.
+        oracle: Names of ``ORACLES`` to replace.
+
+    Yields:
+        A list that receives the observation as the network made it (corrected by the oracle).
+    """
+    from image_to_mesh.inference.engines import object as engine
+
+    heard: list[Observation] = []
+    build = engine.build_object
+
+    def listen(observation: Observation, *rest: Any) -> Any:
+        heard.append(corrected(observation, view, oracle) if oracle else observation)
+        return build(heard[-1], *rest)
+
+    engine.build_object = listen
+    try:
+        yield heard
+    finally:
+        engine.build_object = build
+
+
+def corrected(observation: Observation, view: View, oracle: frozenset[str]) -> Observation:
+    """Replace parts of an observation by the truth, seen from the observation's own crop."""
+    crop = observation.view
+    triangles = crop.to_view(view.triangles)
+    size = observation.front.shape[0]
+    hits = cast(triangles, crop.crop_rays(size))
+    if not hits.mask.any():
+        return observation
+    near, far = hits.front[hits.mask].min(), hits.back[hits.mask].max()
+    unit = 2 * crop.distance / float(near + far)
+    # Both zeros are the mean of the front over what both call the subject.
+    common = hits.mask & (
+        cv2.resize(observation.mask, (size, size), interpolation=cv2.INTER_AREA) > 0.5
+    )
+    shift = float((observation.front - hits.front * unit)[common].mean()) if common.any() else 0.0
+    outside = ~hits.mask
+    front = np.where(outside, observation.front, hits.front * unit + shift)
+    thickness = observation.back - observation.front
+    if "back" in oracle:
+        thickness = np.where(outside, thickness, (hits.back - hits.front) * unit)
+    if "front" not in oracle:
+        front = observation.front
+    normals = np.where(outside[..., None], observation.normals, hits.normals)
+    return replace(
+        observation,
+        front=front.astype(np.float32),
+        back=(front + thickness).astype(np.float32),
+        normals=normals.astype(np.float32) if "normals" in oracle else observation.normals,
+        up=crop.to_view(view.up.astype(np.float32)) if "up" in oracle else observation.up,
+    )
+
+
+def score(result: Reconstruction, observation: Observation, view: View) -> dict[str, Any]:
+    """Compare a result and both baselines with the truth."""
+    mesh, camera = result.mesh, result.camera
+    to_camera = np.linalg.inv(camera.matrix)
+    positions = mesh.positions @ to_camera[:3, :3].T + to_camera[:3, 3]
+    faces = metrics.triangulate(positions, mesh.corners, mesh.face_sizes)
+    ours = positions[faces]
+    solid = metrics.check_solid(mesh.positions, mesh.corners, mesh.face_sizes)
+    row: dict[str, Any] = {
+        "faces": len(mesh.face_sizes),
+        "watertight": solid.is_watertight and result.is_watertight,
+        "manifold": solid.is_manifold,
+        "degenerate": solid.degenerate,
+        "parts": solid.parts,
+    }
+    shapes = {"ours": ours, **baseline_shapes(observation)}
+    for method in METHODS:
+        shape = metrics.compare_shapes(shapes[method], view.triangles)
+        row[f"cd_{method}"] = shape.chamfer
+        for threshold, value in zip(metrics.THRESHOLDS, shape.f_scores, strict=True):
+            row[f"f{threshold}_{method}"] = value
+
+    truth = view.hits
+    height, width = truth.mask.shape
+    row["mask_iou"] = metrics.mask_iou(crop_mask_in_picture(observation, width, height), truth.mask)
+    hits = cast(ours, pixel_rays(camera.fov_x, width, height))
+    row["silhouette_iou"] = metrics.mask_iou(hits.mask, truth.mask)
+    both = hits.mask & truth.mask
+    row["normal_median"], row["normal_mean"] = metrics.normal_errors(
+        hits.normals, truth.normals, both
+    )
+    row["depth"] = metrics.aligned_depth_error(hits.front, truth.front, both, view.diagonal)
+    up = -camera.matrix[1, :3]
+    row["up_error"] = float(
+        np.degrees(np.arccos(np.clip(up @ view.up / np.linalg.norm(up), -1, 1)))
+    )
+    return row
+
+
+def baseline_shapes(observation: Observation) -> dict[str, NDArray[np.float32]]:
+    """Build both baselines from the same mask, crop and front depth, (T, 3, 3) camera frame."""
+    crop = observation.view
+    side = BASELINE_SIDE
+    mask = cv2.resize(observation.mask, (side, side), interpolation=cv2.INTER_AREA) > 0.5
+    front = cv2.resize(observation.front, (side, side), interpolation=cv2.INTER_LINEAR)
+    front = (front - front[mask].mean()).astype(np.float32)
+    rays = crop.crop_rays(side)
+    made = {
+        "relief": baselines.displaced_plane(front, mask, rays, crop.distance),
+        "pillow": baselines.inflated_silhouette(mask, rays, crop.distance, 2 / side),
+    }
+    return {name: crop.to_camera(points)[faces] for name, (points, faces) in made.items()}
+
+
+def crop_mask_in_picture(observation: Observation, width: int, height: int) -> NDArray[np.bool_]:
+    """Lay the crop's mask back into the whole picture, (H, W)."""
+    crop = observation.view
+    scale = observation.mask.shape[0] / crop.side
+    x = ((np.arange(width) + 0.5 - crop.x0) * scale - 0.5).astype(np.float32)
+    y = ((np.arange(height) + 0.5 - crop.y0) * scale - 0.5).astype(np.float32)
+    grid_x, grid_y = np.meshgrid(x, y)
+    placed = cv2.remap(
+        observation.mask, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
+    return placed > 0.5
+
+
+def save_mesh(path: Path, result: Reconstruction) -> None:
+    """Keep what contact.py draws."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        positions=result.mesh.positions,
+        faces=metrics.triangulate(
+            result.mesh.positions, result.mesh.corners, result.mesh.face_sizes
+        ),
+        matrix=result.camera.matrix,
+        fov_x=result.camera.fov_x,
+    )
+
+
+COLUMNS = (
+    ("mask", "mask_iou", "5.3f"),
+    ("silh", "silhouette_iou", "5.3f"),
+    ("nrm°", "normal_median", "5.1f"),
+    ("mean°", "normal_mean", "5.1f"),
+    ("depth", "depth", "5.3f"),
+    ("up°", "up_error", "5.1f"),
+    ("s", "seconds", "5.1f"),
+)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Lay the means of every object, every background and all pictures out as text."""
+    head = f"{'object (mean)':34s}n   " + "".join(
+        f"{m:^17s}" for m in ("CD", *(f"F@{t}" for t in metrics.THRESHOLDS))
+    )
+    lines = [
+        "Chamfer and F-score: ours/displaced plane/pillow, fractions of the truth's diagonal",
+        head + "".join(f"{name:>6s}" for name, _, _ in COLUMNS) + "  solid",
+    ]
+    objects = sorted({row["object"] for row in rows})
+    kinds = [kind for kind in backgrounds.KINDS if any(row["background"] == kind for row in rows)]
+    groups = [(name, [row for row in rows if row["object"] == name]) for name in objects]
+    groups += [
+        (f"MEAN {kind}", [row for row in rows if row["background"] == kind]) for kind in kinds
+    ]
+    groups.append(("MEAN", list(rows)))
+    lines += [_line(_mean(group), label, len(group)) for label, group in groups]
+    failed = [row for row in rows if "error" in row]
+    lines += [f"FAILED {row['view']} {row['background']}: {row['error']}" for row in failed]
+    return "\n".join(lines)
+
+
+def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Average every number; a failed picture scores F = 0 and is left out of the other columns."""
+    good = [row for row in rows if "error" not in row]
+    if not good:
+        return {"error": "every picture failed"}
+    mean: dict[str, Any] = {}
+    for key, value in good[0].items():
+        if isinstance(value, int | float):
+            mean[key] = float(np.nanmean([row[key] for row in good]))
+            if key.startswith("f0"):
+                mean[key] *= len(good) / len(rows)
+    return mean
+
+
+def _line(row: dict[str, Any], label: str, count: int = 1) -> str:
+    if "error" in row:
+        return f"{label:34s}{row['error']}"
+    measures = ("cd", *(f"f{t}" for t in metrics.THRESHOLDS))
+    groups = ["/".join(f"{row[f'{key}_{m}']:.3f}" for m in METHODS) for key in measures]
+    values = "".join(f" {row[key]:{form}}" for _, key, form in COLUMNS)
+    solid = f"{100 * min(row['watertight'], row['manifold']):5.0f}%"
+    return f"{label:34s}{count:<3d} " + " ".join(groups).replace("0.", ".") + values + "  " + solid
+
+
+if __name__ == "__main__":
+    sys.exit(main())
