@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .contracts import CutOut, Picture, Reconstruction, Request
+from .contracts import CutOut, Picture, Reconstruction, Request, StageCost
 from .cost import StageClock
 from .errors import MissingPackage, OutOfMemory
 
 if TYPE_CHECKING:
+    from .engines.object import ObjectResult
+    from .engines.scene import SceneResult
     from .models.two_sided import SceneGeometry, TwoSidedNetwork
 
 Report = Callable[[float, str], None]
@@ -54,7 +57,7 @@ class _Run:
         self._report(begin, name)
         return lambda share: self._report(begin + share * (end - begin), name)
 
-    def finish(self) -> tuple:
+    def finish(self) -> tuple[StageCost, ...]:
         self._clock.next(None)
         return self._clock.stages()
 
@@ -141,9 +144,7 @@ def _choose(
     return ("object" if subject.scene.object_score > 0.5 else "scene"), subject
 
 
-def _find_subject(
-    picture: Picture, request: Request, network: _Network, steps: _Run
-) -> _Subject:
+def _find_subject(picture: Picture, request: Request, network: _Network, steps: _Run) -> _Subject:
     from .errors import CutOutError
     from .picture import cutout
 
@@ -170,9 +171,7 @@ def _find_subject(
         return _Subject(CutOut(plain, "network", picture), None)
     scene = net.estimate_scene(rgb.astype(np.float32) / 255, lambda: report(0.0))
     rough = cutout.clean_mask(scene.mask)
-    x0, y0, side = cutout.crop_square(
-        cutout.resize_mask(rough, (height, width)), CROP_MARGIN
-    )
+    x0, y0, side = cutout.crop_square(cutout.resize_mask(rough, (height, width)), CROP_MARGIN)
     # A second, closer look at the subject alone gives a finer mask.
     crop = cutout.sample_crop(rgb.astype(np.float32) / 255, x0, y0, side, 256, "replicate")
     closer = net.estimate_object(crop, None, lambda: report(0.5)).mask
@@ -187,7 +186,9 @@ def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Fl
 
     height, width = whole.shape
     scale = crop.shape[0] / side
-    move = np.array([[scale, 0, -x0 * scale + 0.5 * scale - 0.5], [0, scale, -y0 * scale + 0.5 * scale - 0.5]])
+    move = np.array(
+        [[scale, 0, -x0 * scale + 0.5 * scale - 0.5], [0, scale, -y0 * scale + 0.5 * scale - 0.5]]
+    )
     inverse = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     placed = cv2.warpAffine(crop, move, (width, height), flags=inverse, borderValue=(0,))
     return (0.35 * whole + 0.65 * placed).astype(np.float32)
@@ -273,7 +274,13 @@ def _focal(picture: Picture, request: Request) -> float | None:
     return picture.focal_px
 
 
-def _finished(result, engine: str, picture: Picture, net: TwoSidedNetwork, steps: _Run):  # noqa: ANN001
+def _finished(
+    result: ObjectResult | SceneResult,
+    engine: str,
+    picture: Picture,
+    net: TwoSidedNetwork,
+    steps: _Run,
+) -> Reconstruction:
     from .surface.topology import is_watertight
 
     steps.stage("Checking the mesh")
@@ -292,25 +299,35 @@ def _finished(result, engine: str, picture: Picture, net: TwoSidedNetwork, steps
     )
 
 
-class _translated_failures:  # noqa: N801 - reads as a statement
+@contextmanager
+def _translated_failures() -> Iterator[None]:
     """Turn what libraries raise into sentences for the artist."""
+    try:
+        yield
+    except ImportError as error:
+        package = (error.name or "a package").partition(".")[0]
+        raise MissingPackage(
+            f"The Python package {package} is missing: install the full Image to Mesh zip for your"
+            " system, which brings it along (see the README)."
+        ) from error
+    except MemoryError as error:
+        raise OutOfMemory(
+            "The computer ran out of memory: choose a lower Detail or a smaller picture."
+        ) from error
+    except RuntimeError as error:
+        raise _device_failure(error) from error
 
-    def __enter__(self) -> None:
-        pass
 
-    def __exit__(self, kind, error, trace) -> None:  # noqa: ANN001
-        if isinstance(error, ImportError):
-            package = error.name or "a package"
-            raise MissingPackage(
-                f"The Python package {package.split('.')[0]} is missing: install the full Image to"
-                " Mesh zip for your system, which brings it along (see the README)."
-            ) from error
-        if error is not None and type(error).__name__ == "OutOfMemoryError":
-            raise OutOfMemory(
-                "The graphics card ran out of memory: set Device to CPU in the preferences, or"
-                " close other programs that use the card."
-            ) from error
-        if isinstance(error, MemoryError):
-            raise OutOfMemory(
-                "The computer ran out of memory: choose a lower Detail or a smaller picture."
-            ) from error
+def _device_failure(error: RuntimeError) -> Exception:
+    """PyTorch reports every lack of memory as a RuntimeError; others are returned unchanged."""
+    text = str(error).lower()
+    if "out of memory" in text:
+        return OutOfMemory(
+            "The graphics card ran out of memory: set Device to CPU in the preferences, or close"
+            " other programs that use the card."
+        )
+    if "can't allocate memory" in text or "not enough memory" in text:
+        return OutOfMemory(
+            "The computer ran out of memory: choose a lower Detail or a smaller picture."
+        )
+    return error

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..camera import CropView, PinholeCamera
+from ..camera import CropView
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
 from ..errors import CutOutError
 from ..field.integrate import fuse_depth_and_normals
@@ -89,7 +89,9 @@ def build_object(
     report(0.0)
     positions, quads = surface_nets(field.distance)
     if not len(quads):
-        raise CutOutError("Nothing solid was found in the cut-out: check the cut-out or paint a mask.")
+        raise CutOutError(
+            "Nothing solid was found in the cut-out: check the cut-out or paint a mask."
+        )
     positions, quads = drop_small_parts(positions, quads, SMALLEST_PART)
     positions = field.origin + positions * np.float32(field.spacing)
 
@@ -102,18 +104,14 @@ def build_object(
     report = stage("Painting the texture")
     side = observation.colour.shape[0]
     mask = cv2.resize(observation.mask, (side, side), interpolation=cv2.INTER_LINEAR)
-    texture = paint(
-        positions, quads, atlas, view, observation.colour, signed_pixels(mask), report
-    )
+    texture = paint(positions, quads, atlas, view, observation.colour, signed_pixels(mask), report)
 
     mesh, matrix = _stand_up(positions, quads, atlas.uvs, observation, size_m)
     camera = CameraArrays(matrix, view.camera.fov_x, view.camera.width, view.camera.height)
     return ObjectResult(mesh, MaterialArrays(texture, ROUGHNESS), camera)
 
 
-def two_sided_surface(
-    observation: Observation, report: Callable[[float], None]
-) -> TwoSidedSurface:
+def two_sided_surface(observation: Observation, report: Callable[[float], None]) -> TwoSidedSurface:
     """Sharpen the front with its normals and centre the solid on the view's distance."""
     view = observation.view
     size = observation.front.shape[0]

@@ -109,9 +109,7 @@ def _texture(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def _guided_enlarge(
-    depth: Floats, pixels: NDArray[np.uint8], rows: int, columns: int
-) -> Floats:
+def _guided_enlarge(depth: Floats, pixels: NDArray[np.uint8], rows: int, columns: int) -> Floats:
     """Enlarge depth so that its edges follow the picture's (guided filter, He et al. 2010).
 
     Works on inverse depth, where planes stay planes.

@@ -18,9 +18,7 @@ from .raster import fragments
 
 Floats = NDArray[np.float32]
 
-_AXES = np.array(
-    [[0, 0, -1], [0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]], np.float32
-)
+_AXES = np.array([[0, 0, -1], [0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]], np.float32)
 _BIAS = np.array([0.22, 0.12, 0, 0, 0, 0], np.float32)  # the front is what the picture shows best
 _ROUNDS = 24
 _AGREEMENT = 0.16  # pull of each neighbour's vote, in units of cosine

@@ -108,7 +108,7 @@ def _cells_of(flat: Floats) -> Cells:
     span = (high - low).max(axis=0)
     for dx in range(int(span[0]) + 1):
         for dy in range(int(span[1]) + 1):
-            spot = np.minimum(low + [dx, dy], high)
+            spot = np.minimum(low + np.array([dx, dy]), high)
             cells[spot[:, 1], spot[:, 0]] = 1
     return cells
 
@@ -120,9 +120,7 @@ def _lowest_spot(occupied: Cells, cells: Cells, gap: int) -> tuple[float, int, i
     room = cv2.copyMakeBorder(occupied, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)
     if wide.shape[0] > room.shape[0] or wide.shape[1] > room.shape[1]:
         return None
-    clash = cv2.matchTemplate(
-        room.astype(np.float32), wide.astype(np.float32), cv2.TM_CCORR
-    )
+    clash = cv2.matchTemplate(room.astype(np.float32), wide.astype(np.float32), cv2.TM_CCORR)
     y, x = np.nonzero(clash < 0.5)
     if not len(x):
         return None

@@ -1,0 +1,213 @@
+import numpy as np
+import pytest
+from image_to_mesh.inference.camera import CropView, PinholeCamera
+from image_to_mesh.inference.engines import object as object_engine
+from image_to_mesh.inference.engines import scene as scene_engine
+from image_to_mesh.inference.engines.upright import steadied_up, world_from_camera
+from image_to_mesh.inference.errors import CutOutError
+from image_to_mesh.inference.surface.topology import is_watertight
+from image_to_mesh.inference.texture.raster import depth_buffer
+
+
+def no_stage(_name):
+    return lambda share: None
+
+
+def egg(up=(0.0, -1.0, 0.0), radius=0.8):
+    """What a perfect network would say about a ball in the lower right of a picture."""
+    view = CropView.of(PinholeCamera(500, 400, 600.0), 220.0, 140.0, 260.0)
+    rays = view.crop_rays(128).astype(np.float64)
+    centre = np.array([0, 0, view.distance])
+    a, b = (rays**2).sum(-1), rays @ centre
+    root = b * b - a * (centre @ centre - radius**2)
+    mask = root > 0
+    root = np.sqrt(np.maximum(root, 0))
+    front, back = (b - root) / a - view.distance, (b + root) / a - view.distance
+    normals = (rays * (front + view.distance)[..., None] - centre) / radius
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    fine = np.kron(mask, np.ones((2, 2))).astype(np.float32)
+    colour = np.full((256, 256, 3), [0.8, 0.3, 0.2], np.float32)
+    return object_engine.Observation(
+        view,
+        front.astype(np.float32),
+        back.astype(np.float32),
+        normals.astype(np.float32),
+        np.array(up, np.float32),
+        fine,
+        colour,
+    )
+
+
+def triangles_of(mesh):
+    starts = np.concatenate([[0], np.cumsum(mesh.face_sizes)[:-1]])
+    parts = []
+    for corner in (2, 3):
+        faces = starts[mesh.face_sizes > corner]
+        parts.append(np.stack([mesh.corners[faces + k] for k in (0, corner - 1, corner)], axis=1))
+    return np.concatenate(parts)
+
+
+def seen_through(mesh, camera, scale=1.0):
+    """Depth buffer of a mesh through its own camera."""
+    rotation, place = camera.matrix[:3, :3], camera.matrix[:3, 3]
+    points = (mesh.positions - place) @ rotation
+    width, height = round(camera.width * scale), round(camera.height * scale)
+    focal = width / 2 / np.tan(camera.fov_x / 2)
+    pixels = points[:, :2] / points[:, 2:] * focal + [width / 2, height / 2]
+    faces = triangles_of(mesh)
+    return depth_buffer(
+        pixels[faces].astype(np.float32), points[faces][..., 2].astype(np.float32), width, height
+    )
+
+
+def volume(mesh):
+    a, b, c = (mesh.positions[triangles_of(mesh)[:, i]].astype(np.float64) for i in range(3))
+    return float((np.cross(a, b) * c).sum()) / 6
+
+
+@pytest.fixture(scope="module")
+def ball():
+    return object_engine.build_object(egg(), "low", 256, 2.0, no_stage)
+
+
+def test_a_ball_becomes_a_closed_ball_on_the_floor(ball):
+    mesh = ball.mesh
+    assert is_watertight(mesh.corners, mesh.face_sizes)
+    low, high = mesh.positions.min(0), mesh.positions.max(0)
+    assert (high - low).max() == pytest.approx(2.0, rel=1e-3)
+    assert (high - low).min() > 1.8
+    assert high[1] == pytest.approx(0, abs=1e-5)
+    assert np.allclose((low + high)[[0, 2]], 0, atol=1e-5)
+    assert volume(mesh) == pytest.approx(np.pi / 6 * 8, rel=0.12)
+
+
+def test_the_camera_sees_the_ball_where_the_picture_does(ball):
+    seen = np.isfinite(seen_through(ball.mesh, ball.camera))
+    observation = egg()
+    v = observation.view
+    y, x = np.mgrid[0:400, 0:500] + 0.5
+    column = ((x - v.x0) / v.side * 256).astype(int)
+    row = ((y - v.y0) / v.side * 256).astype(int)
+    within = (column >= 0) & (column < 256) & (row >= 0) & (row < 256)
+    truth = within & (observation.mask[row.clip(0, 255), column.clip(0, 255)] > 0.5)
+    overlap = (seen & truth).sum() / (seen | truth).sum()
+    assert overlap > 0.95
+
+
+def test_the_texture_has_the_picture_everywhere(ball):
+    colour = ball.material.base_color.reshape(-1, 3)
+    assert np.abs(colour - np.array([204, 76, 51])).max() <= 3
+
+
+def test_more_detail_means_more_faces():
+    few = object_engine.build_object(egg(), "low", 256, 1.0, no_stage)
+    many = object_engine.build_object(egg(), "medium", 256, 1.0, no_stage)
+    assert len(many.mesh.face_sizes) > 2 * len(few.mesh.face_sizes)
+
+
+def test_an_empty_cut_out_is_a_sentence():
+    observation = egg()
+    observation.mask[:] = 0
+    with pytest.raises(CutOutError, match="paint a mask"):
+        object_engine.build_object(observation, "low", 256, 1.0, no_stage)
+
+
+def test_cancel_in_every_stage():
+    names = []
+    object_engine.build_object(egg(), "low", 256, 1.0, lambda n: names.append(n) or no_stage(n))
+    assert len(names) == 4
+
+    class Stop(Exception):
+        pass
+
+    def stopper(stop_at):
+        def stage(name):
+            def report(_share):
+                if name == stop_at:
+                    raise Stop
+
+            return report
+
+        return stage
+
+    for name in names:
+        with pytest.raises(Stop):
+            object_engine.build_object(egg(), "low", 256, 1.0, stopper(name))
+
+
+def test_a_tilted_camera_is_set_upright():
+    pitch = np.radians(30)
+    up = np.array([0, -np.cos(pitch), -np.sin(pitch)])  # the camera looks down by 30 degrees
+    rotation = world_from_camera(up, np.array([0, 0, 1.0]))
+    assert np.allclose(rotation @ up, [0, -1, 0])
+    assert np.allclose(rotation @ rotation.T, np.eye(3))
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    looking = rotation @ [0, 0, 1]
+    assert np.allclose(looking, [0, np.sin(pitch), np.cos(pitch)])
+
+
+@pytest.mark.parametrize("axis", [(0, 0, 1), (0.3, 0.2, 0.9)])
+def test_small_tilts_are_taken_as_level_and_large_ones_kept(axis):
+    axis = np.array(axis, float) / np.linalg.norm(axis)
+    right = np.cross([0, 1, 0], axis)
+    right /= np.linalg.norm(right)
+    above = -np.cross(axis, right)
+    for degrees, expected in ((3, 0), (-3, 0), (34, 30), (-24, -20)):
+        angle = np.radians(degrees)
+        steady = steadied_up(np.cos(angle) * above - np.sin(angle) * axis, axis)
+        assert np.degrees(np.arcsin(-(steady @ axis))) == pytest.approx(expected, abs=1e-3)
+        assert np.linalg.norm(steady) == pytest.approx(1)
+    assert steadied_up(np.array([0, 1.0, 0]), axis)[1] < 0
+
+
+def wall_with_box():
+    depth = np.full((48, 64), 6.0, np.float32)
+    depth[20:40, 20:40] = 2
+    pixels = np.full((240, 320, 3), 90, np.uint8)
+    pixels[100:200, 100:200] = [250, 40, 10]
+    return pixels, depth
+
+
+def make_scene(is_solid):
+    pixels, depth = wall_with_box()
+    camera = PinholeCamera(320, 240, 300.0)
+    up = np.array([0, -1, 0], np.float32)
+    return scene_engine.build_scene(
+        pixels, depth, up, camera, "low", 1024, 4.0, is_solid, lambda share: None
+    )
+
+
+def test_a_scene_is_cut_at_the_jump_and_overlays_the_picture():
+    result = make_scene(is_solid=False)
+    seen = seen_through(result.mesh, result.camera)
+    assert np.isfinite(seen).mean() > 0.93
+    near = np.isfinite(seen) & (seen < 2.4)
+    colour = wall_with_box()[0][..., 0] > 170
+    assert (near & colour).sum() / (near | colour).sum() > 0.9
+    edges = result.mesh.positions[triangles_of(result.mesh)]
+    assert np.ptp(edges[..., 2], axis=1).max() < 1.5
+    assert np.median(seen[np.isfinite(seen)]) == pytest.approx(4.0, rel=0.05)
+
+
+def test_uvs_of_a_scene_are_the_pixels():
+    result = make_scene(is_solid=False)
+    mesh, camera = result.mesh, result.camera
+    points = (mesh.positions - camera.matrix[:3, 3]) @ camera.matrix[:3, :3]
+    focal = 160 / np.tan(camera.fov_x / 2)
+    x = points[:, 0] / points[:, 2] * focal / 320 + 0.5
+    y = points[:, 1] / points[:, 2] * focal / 240 + 0.5
+    expected = np.stack([x, 1 - y], axis=1)[mesh.corners]
+    assert np.abs(mesh.corner_uvs - expected).max() < 1e-3
+
+
+def test_a_solid_scene_is_closed_and_textured_all_round():
+    mesh = make_scene(is_solid=True).mesh
+    assert is_watertight(mesh.corners, mesh.face_sizes)
+    assert volume(mesh) > 0
+    assert mesh.corner_uvs.min() >= 0
+    assert mesh.corner_uvs.max() <= 1
+    starts = np.cumsum(mesh.face_sizes) - mesh.face_sizes
+    quads = starts[mesh.face_sizes == 4][:, None] + np.arange(4)
+    uv = mesh.corner_uvs[quads]
+    d, e = uv[:, 2] - uv[:, 0], uv[:, 3] - uv[:, 1]
+    assert (np.abs(d[:, 0] * e[:, 1] - d[:, 1] * e[:, 0]) > 1e-9).mean() > 0.99

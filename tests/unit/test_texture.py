@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from image_to_mesh.inference.camera import CropView, PinholeCamera
+from image_to_mesh.inference.surface.nets import surface_nets
+from image_to_mesh.inference.surface.topology import quad_neighbours
+from image_to_mesh.inference.texture import charts, complete, pack, project, raster
+
+
+def bumpy_blob(size=56):
+    """A closed mesh with overhangs, in the view frame of ``crop_view``."""
+    index = np.stack(np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij"), -1)
+    ball = np.linalg.norm(index, axis=-1) - 0.55
+    arm = np.maximum(
+        np.linalg.norm(index[..., 1:] - [0.35, 0.2], axis=-1) - 0.14, np.abs(index[..., 0]) - 0.85
+    )
+    distance = np.minimum(ball + 0.05 * np.sin(index @ [9, 7, 11]), arm).astype(np.float32)
+    positions, quads = surface_nets(distance)
+    positions = positions * np.float32(2 / (size - 1)) - 1
+    positions[:, 2] += crop_view().distance
+    return positions.astype(np.float32), quads
+
+
+def crop_view():
+    return CropView.of(PinholeCamera(400, 300, 500.0), 60.0, 20.0, 250.0)
+
+
+@pytest.fixture(scope="module")
+def blob():
+    positions, quads = bumpy_blob()
+    cut = charts.cut_into_charts(positions, quads, 0.003)
+    return positions, quads, cut, pack.pack_charts(cut, 512, 3)
+
+
+def coverage(points, width, height, inner=1e-4):
+    count = np.zeros(width * height, int)
+    for part in raster.fragments(points, width, height):
+        within = part.weights.min(axis=1) > inner
+        np.add.at(count, part.pixel[within], 1)
+    return count.reshape(height, width)
+
+
+def test_rasteriser_covers_what_a_point_in_triangle_test_covers():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-10, 50, (40, 3, 2)).astype(np.float32)
+    count = coverage(points, 37, 29, inner=0)
+    x, y = np.meshgrid(np.arange(37) + 0.5, np.arange(29) + 0.5)
+    spots = np.stack([x, y], -1)[:, :, None]
+    a, b, c = points[:, 0], points[:, 1], points[:, 2]
+
+    def side(p, q):
+        return (q - p)[:, 0] * (spots - p)[..., 1] - (q - p)[:, 1] * (spots - p)[..., 0]
+
+    s = np.stack([side(a, b), side(b, c), side(c, a)])
+    expected = ((s > 0).all(0) | (s < 0).all(0)).sum(-1)
+    assert (np.abs(count - expected) > 0).mean() < 0.001
+
+
+def test_barycentric_weights_reproduce_the_pixel_centre():
+    points = np.random.default_rng(1).uniform(0, 40, (25, 3, 2)).astype(np.float32)
+    for part in raster.fragments(points, 40, 40):
+        spot = np.einsum("nk,nkc->nc", part.weights, points[part.triangle])
+        assert np.allclose(spot[:, 0], part.pixel % 40 + 0.5, atol=1e-2)
+        assert np.allclose(spot[:, 1], part.pixel // 40 + 0.5, atol=1e-2)
+
+
+def test_depth_buffer_keeps_the_nearest_and_interpolates_in_perspective():
+    square = np.array([[[0, 0], [20, 0], [0, 20]], [[20, 0], [20, 20], [0, 20]]], np.float32)
+    points = np.concatenate([square, square])
+    depth = np.concatenate([np.full((2, 3), 7), [[1, 3, 1], [3, 3, 1]]]).astype(np.float32)
+    buffer = raster.depth_buffer(points, depth, 20, 20)
+    expected = 1 / (1 + (1 / 3 - 1) * (np.arange(20) + 0.5) / 20)
+    assert np.allclose(buffer, expected[None, :], rtol=1e-4)
+
+
+def test_charts_hardly_overlap_and_keep_winding(blob):
+    _, _, cut, atlas = blob
+    pixels = atlas.uvs * 512
+    count = coverage(charts.split_quads(pixels), 512, 512)
+    assert (count > 1).sum() <= 1e-4 * (count > 0).sum()
+    assert (count > 0).mean() > 0.4
+    assert atlas.uvs.min() >= 0
+    assert atlas.uvs.max() <= 1
+    first, second = pixels[:, 2] - pixels[:, 0], pixels[:, 3] - pixels[:, 1]
+    turn = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    assert (turn > 0).mean() > 0.995
+    assert cut.count < 60
+
+
+def test_charts_keep_their_distance(blob):
+    _, _, cut, atlas = blob
+    owner = np.full(512 * 512, -1)
+    near = np.zeros(512 * 512, bool)
+    for part in raster.fragments(charts.split_quads(atlas.uvs * 512), 512, 512):
+        owner[part.pixel] = cut.chart[part.triangle // 2]
+    grid = owner.reshape(512, 512)
+    for step in (1, 2):
+        for moved in (np.roll(grid, step, 0), np.roll(grid, step, 1)):
+            near |= ((grid >= 0) & (moved >= 0) & (grid != moved)).ravel()
+    assert near.sum() == 0
+
+
+def test_texel_density_is_even(blob):
+    positions, quads, _, atlas = blob
+    corner = positions[quads]
+    world = np.linalg.norm(
+        np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1]), axis=1
+    )
+    first, second = atlas.uvs[:, 2] - atlas.uvs[:, 0], atlas.uvs[:, 3] - atlas.uvs[:, 1]
+    flat = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
+    density = np.sqrt(flat / world) * 512 * atlas.texel
+    assert np.percentile(density, 5) > 0.4
+    assert np.percentile(density, 95) < 1.05
+
+
+def test_charts_are_connected(blob):
+    _, quads, cut, _ = blob
+    neighbours = quad_neighbours(quads)
+    alone = (cut.chart[neighbours] != cut.chart[:, None]).all(axis=1)
+    assert alone.mean() < 0.01
+
+
+def test_filling_holes_keeps_the_known_and_stays_within_its_range():
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.2, 0.7, (50, 70, 3)).astype(np.float32)
+    known = np.zeros((50, 70), np.float32)
+    known[10:20, 10:60] = 1
+    image[known == 0] = 99
+    filled = complete.fill_holes(np.where(known[..., None] > 0, image, 0), known)
+    assert np.allclose(filled[known > 0], image[known > 0])
+    assert filled.min() > 0.15
+    assert filled.max() < 0.75
+
+
+def test_hidden_side_continues_the_rim_not_the_middle():
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    radius = np.hypot(x, y)
+    image = np.where(radius[..., None] < 0.5, [1, 0, 0], [0, 0, 1]).astype(np.float32)
+    image[radius > 0.9] = [0, 1, 0]
+    inside = ((0.9 - radius) * 64).astype(np.float32)
+    colour = complete.hidden_side(image, inside)
+    middle = colour[60:68, 60:68].mean((0, 1))
+    assert middle[2] > 0.8
+    assert middle[0] < 0.15
+    assert colour[..., 1].max() < 0.5
+
+
+def test_painting_puts_the_picture_where_it_sees_and_the_guess_behind(blob):
+    positions, quads, _, atlas = blob
+    view = crop_view()
+    side = 200
+    where = view.crop_coordinates(positions, side)
+    depth = raster.depth_buffer(
+        where[charts.split_quads(quads)], positions[charts.split_quads(quads)][..., 2], side, side
+    )
+    seen = np.isfinite(depth)
+    import cv2
+
+    inside = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, 5) - cv2.distanceTransform(
+        (~seen).astype(np.uint8), cv2.DIST_L2, 5
+    )
+    crop = np.zeros((side, side, 3), np.float32)
+    crop[..., 0] = np.linspace(0.2, 1, side)[None]
+    crop[..., 1] = np.linspace(0.2, 1, side)[:, None]
+    crop[~seen] = [0, 0, 1]  # background: must not appear anywhere
+    texture = project.paint(positions, quads, atlas, view, crop, inside, lambda share: None)
+    assert texture.shape == (512, 512, 3)
+    assert texture[..., 2].max() < 40
+    assert texture[..., 0].min() > 25
+    corner = atlas.uvs.mean(axis=1) * 512
+    colour = texture[(511.5 - corner[:, 1]).astype(int), corner[:, 0].astype(int)] / 255
+    normal = charts.face_normals(positions, quads)
+    middle = positions[quads].mean(axis=1)
+    spot = view.crop_coordinates(middle, side)
+    expected = np.stack([0.2 + 0.8 * spot[:, 0] / side, 0.2 + 0.8 * spot[:, 1] / side], axis=1)
+    front = (normal[:, 2] < -0.75) & (middle[:, 2] < view.distance - 0.3)
+    assert front.sum() > 50
+    assert np.abs(colour[front, :2] - expected[front]).max() < 0.06
