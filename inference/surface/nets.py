@@ -19,13 +19,20 @@ from .topology import face_components
 Grid = NDArray[np.float32]
 
 _CORNERS = np.array(list(product((0, 1), repeat=3)))  # (8, 3); bit order x, y, z
-_EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 1]
+_EDGES = [
+    (a, b)
+    for a in range(8)
+    for b in range(a + 1, 8)
+    if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 1
+]
 _OPPOSITE = [(a, 7 - a) for a in range(4)]
 
 
 def _shifted(grid: NDArray, corner: NDArray) -> NDArray:
     """The grid of one corner of every cell; all eight have the same shape."""
-    return grid[tuple(slice(int(c), n - 1 + int(c)) for c, n in zip(corner, grid.shape, strict=True))]
+    return grid[
+        tuple(slice(int(c), n - 1 + int(c)) for c, n in zip(corner, grid.shape, strict=True))
+    ]
 
 
 def make_well_composed(distance: Grid) -> Grid:

@@ -56,7 +56,7 @@ def hidden_side(image: Floats, inside: Floats) -> Floats:
     return fill_holes(image, known.astype(np.float32))
 
 
-def bleed_outwards(image: Floats, inside: NDArray[np.bool_]) -> Floats:
+def bleed_outwards(image: NDArray, inside: NDArray[np.bool_]) -> NDArray:
     """Replace pixels outside of ``inside`` by the nearest one inside."""
     flat = image.reshape(-1, image.shape[-1])
     return flat[nearest_inside(inside)]

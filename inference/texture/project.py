@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 
 GRAZING = 0.12  # cosine at which the picture stops being trusted
 HEAD_ON = 0.42  # cosine from which it is trusted fully
+SOFTENING = 0.12  # distance behind the visible surface for each step of blur, in the view's units
+CHUNK = 1_000_000  # texels painted at once; bounds memory to some 200 MB
 
 
 def paint(
@@ -48,34 +50,36 @@ def paint(
     corner_pixels = atlas.uvs * np.float32(size)
     corner_pixels[..., 1] = size - corner_pixels[..., 1]
     buffer = rasterise(split_quads(corner_pixels), size, size)
-    covered = buffer.triangle >= 0
     triangles = split_quads(quads)
     report(0.25)
 
-    corners = triangles[buffer.triangle[covered]]
-    weights = buffer.weights[covered]
-    points = np.einsum("nk,nkc->nc", weights, positions[corners])
-    normals = np.einsum("nk,nkc->nc", weights, vertex_normals(positions, quads)[corners])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    vertex = np.concatenate([positions, vertex_normals(positions, quads)], axis=1)
+    side = crop.shape[0]
+    front = _front(positions, triangles, view, side)
+    subject = bleed_outwards(crop, inside > min(1.5, 0.3 * float(inside.max())))
+    hidden = _softened(hidden_side(crop, inside))
     report(0.4)
 
-    side = crop.shape[0]
-    where = view.crop_coordinates(points, side)
-    front = _sample(_front(positions, triangles, view, side), where)[:, 0]
-    trust = _trust(points, normals, front, _sample(inside[..., None], where)[:, 0], inside)
-    report(0.6)
-
-    subject = bleed_outwards(crop, inside > min(1.5, 0.3 * float(inside.max())))
-    picture = _sample(subject, where)
-    guess = _sample_blurred(hidden_side(crop, inside), where, np.maximum(points[:, 2] - front, 0))
-    report(0.8)
-
-    colour = trust[:, None] * picture + (1 - trust[:, None]) * guess
-    texture = np.zeros((size, size, 3), np.float32)
-    texture[covered] = colour
-    texture = bleed_outwards(texture, covered)
-    report(1.0)
-    return (np.clip(texture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    texture = np.zeros((size * size, 3), np.uint8)
+    covered = np.flatnonzero(buffer.triangle >= 0)
+    for start in range(0, len(covered), CHUNK):
+        report(0.4 + 0.5 * start / len(covered))
+        texel = covered[start : start + CHUNK]
+        corners = triangles[buffer.triangle.ravel()[texel]]
+        weights = buffer.weights.reshape(-1, 3)[texel]
+        here = np.einsum("nk,nkc->nc", weights, vertex[corners])
+        points, normals = here[:, :3], here[:, 3:]
+        normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        where = view.crop_coordinates(points, side)
+        first = _sample(front, where)[:, 0]
+        rim = _sample(inside[..., None], where)[:, 0]
+        trust = _trust(points, normals, first, rim, inside)[:, None]
+        guess = _sample_softened(hidden, where, np.maximum(points[:, 2] - first, 0))
+        colour = trust * _sample(subject, where) + (1 - trust) * guess
+        texture[texel] = np.clip(colour, 0, 1) * 255 + 0.5
+    report(0.9)
+    is_covered = buffer.triangle >= 0
+    return bleed_outwards(texture.reshape(size, size, 3), is_covered)
 
 
 def vertex_normals(positions: Floats, quads: NDArray[np.int32]) -> Floats:
@@ -131,16 +135,27 @@ def _sample(image: Floats, where: Floats) -> Floats:
     return samples.reshape(rows * columns, -1)[: len(where)]
 
 
-def _sample_blurred(image: Floats, where: Floats, behind: Floats) -> Floats:
+def _softened(image: Floats) -> list[Floats]:
+    """The image and ever softer versions of it."""
+    blurs = (4.0, 10.0, 22.0)  # pixels in an image of 512
+    return [image] + [
+        cv2.GaussianBlur(image, (0, 0), blur * image.shape[0] / 512) for blur in blurs
+    ]
+
+
+def _sample_softened(levels: list[Floats], where: Floats, behind: Floats) -> Floats:
     """Samples that grow softer the further behind the visible surface they lie.
 
     Along a side wall all points fall on the same pixels of the rim; without the blur each pixel of
     the rim would be drawn out into a streak.
+
+    Args:
+        levels: Images, sharp first.
+        where: (N, 2) continuous pixel coordinates.
+        behind: (N,) distance behind the visible surface in the view's units.
     """
-    side = image.shape[0]
-    levels = [image] + [cv2.GaussianBlur(image, (0, 0), s * side / 512) for s in (4.0, 10.0, 22.0)]
     samples = np.stack([_sample(level, where) for level in levels])
-    level = np.clip(behind / 0.12, 0, len(levels) - 1)
+    level = np.clip(behind / SOFTENING, 0, len(levels) - 1)
     low = np.minimum(level.astype(np.int64), len(levels) - 2)
     part = (level - low)[:, None]
     rows = np.arange(len(where))
