@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 
 
 def read_rgba(path: Path) -> Image:
-    """Read a picture with transparency, (H, W, 4).
+    """Read a picture as (H, W, 4); one without transparency is opaque.
 
     Raises:
         FileNotFoundError: There is no such picture.
@@ -23,7 +23,8 @@ def read_rgba(path: Path) -> Image:
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise FileNotFoundError(f"{path} is missing: delete the .npz beside it and render again.")
-    return cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA).astype(np.uint8)
+    code = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
+    return cv2.cvtColor(picture, code).astype(np.uint8)
 
 
 def compose(picture: Image, background: Image) -> Image:

@@ -180,7 +180,7 @@ def write_picture(view: View, kind: str, photos: Sequence[Path], folder: Path) -
     path = folder / f"{view.name}_{kind}.png"
     picture = backgrounds.read_rgba(view.picture)
     seed = zlib.crc32(path.stem.encode())
-    size = picture.shape[:2]
+    size = (picture.shape[0], picture.shape[1])
     behind = (
         backgrounds.plain(size, seed) if kind == "plain" else backgrounds.photo(size, seed, photos)
     )
@@ -265,6 +265,8 @@ def score(result: Reconstruction, observation: Observation, view: View) -> dict[
     shapes = {"ours": ours, **baseline_shapes(observation)}
     for method in METHODS:
         shape = metrics.compare_shapes(shapes[method], view.triangles)
+        if method == "ours":
+            row["fit"] = [shape.scale, *shape.offset.tolist()]
         row[f"cd_{method}"] = shape.chamfer
         for threshold, value in zip(metrics.THRESHOLDS, shape.f_scores, strict=True):
             row[f"f{threshold}_{method}"] = value
@@ -315,17 +317,13 @@ def crop_mask_in_picture(observation: Observation, width: int, height: int) -> N
 
 
 def save_mesh(path: Path, result: Reconstruction) -> None:
-    """Keep what contact.py draws."""
+    """Keep the triangles in the camera frame, as contact.py draws them."""
+    mesh = result.mesh
+    to_camera = np.linalg.inv(result.camera.matrix)
+    positions = mesh.positions @ to_camera[:3, :3].T + to_camera[:3, 3]
+    faces = metrics.triangulate(positions, mesh.corners, mesh.face_sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        positions=result.mesh.positions,
-        faces=metrics.triangulate(
-            result.mesh.positions, result.mesh.corners, result.mesh.face_sizes
-        ),
-        matrix=result.camera.matrix,
-        fov_x=result.camera.fov_x,
-    )
+    np.savez_compressed(path, triangles=positions[faces].astype(np.float32))
 
 
 COLUMNS = (
