@@ -16,7 +16,7 @@ Mask = NDArray[np.float32]
 
 # Longest side in pixels at which edges are searched; finer ones come from interpolation.
 REFINE_SIDE = 1536
-PLAIN_SIDE = 1536
+PLAIN_SIDE = 1024
 
 # Clean-up, as fractions of the largest part's area.
 MIN_PART = 0.10
@@ -32,9 +32,17 @@ MAX_BORDER_SPREAD = 3.5
 MIN_SUBJECT_AREA = 0.005
 MAX_SUBJECT_AREA = 0.95
 MIN_HOLE = 0.02
+MIN_SPECK = 0.01
 MIN_MAIN_PART = 0.5
 GAP_FRACTIONS = (0.0, 0.004, 0.01, 0.02)
 STROKE_FRACTION = 0.03
+LINE_FRACTION = 0.08
+MAX_LINE_SHARE = 0.6
+MAX_BORDER_CROSSINGS = 8
+# An outline without an edge in the picture is a shadow, a horizon or a subject like its background.
+EDGE_SIDE = 512
+MIN_EDGE = 2.0
+MAX_WEAK_OUTLINE = 0.2
 
 
 def alpha_mask(picture: Picture) -> Mask:
@@ -77,7 +85,7 @@ def clean_mask(mask: Mask) -> Mask:
     is_part = areas >= MIN_PART * largest
     is_part[0] = False
     parts = is_part[labels].astype(np.uint8)
-    hole_labels, hole_areas = _components(1 - parts, 4)
+    hole_labels, hole_areas = _components(np.uint8(1) - parts, 4)
     is_pinhole = hole_areas <= max(MAX_PINHOLE * largest, 4.0)
     is_pinhole[0] = False
     pinholes = is_pinhole[hole_labels]
@@ -112,7 +120,9 @@ def refine_mask(rgb: NDArray[np.uint8], coarse: Mask) -> Mask:
     band = _disc(max(2, round(2.0 * cell)))
     solid = (start >= 0.5).astype(np.uint8)
     inside, outside = cv2.erode(solid, band), cv2.dilate(solid, band)
-    sharp = np.where(inside > 0, start, np.where(outside > 0, sharp, np.minimum(start, sharp)))
+    sharp = np.where(
+        inside > 0, np.maximum(start, sharp), np.where(outside > 0, sharp, np.minimum(start, sharp))
+    )
     return resize_mask(sharp.astype(np.float32), (height, width))
 
 
@@ -139,7 +149,7 @@ def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
     background, tolerance = fitted
     difference = np.linalg.norm(lab - background, axis=2).astype(np.float32)
     solid = _solid_subject(difference, tolerance)
-    if solid is None:
+    if solid is None or _crosses_border_often(solid) or _weak_outline(lab, solid):
         return None
     return resize_mask(_antialiased(lab, background, solid), (height, width))
 
@@ -279,7 +289,8 @@ def _fit_background(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], floa
     is_border[ring:-ring, ring:-ring] = False
     rows, columns = np.nonzero(is_border)
     colours = lab[is_border].astype(np.float64)
-    terms = _place_terms(columns / width - 0.5, rows / height - 0.5)
+    x, y = columns / width - 0.5, rows / height - 0.5
+    terms = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=1)
     # Start from the commonest colour, so that a subject that touches the border is an outlier.
     keep = _commonest(colours)
     solution = np.zeros((terms.shape[1], 3))
@@ -294,14 +305,12 @@ def _fit_background(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], floa
         keep = residual < np.clip(4.0 * spread, MIN_TOLERANCE, MAX_TOLERANCE)
     if keep.mean() < MIN_PLAIN_BORDER or spread > MAX_BORDER_SPREAD:
         return None
-    grid_x, grid_y = np.meshgrid(np.arange(width) / width - 0.5, np.arange(height) / height - 0.5)
-    everywhere = _place_terms(grid_x.ravel(), grid_y.ravel()) @ solution
+    x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :, None]
+    y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None, None]
+    one, by_x, by_y, by_xx, by_xy, by_yy = solution.astype(np.float32)
+    everywhere = one + x * by_x + y * by_y + x * x * by_xx + x * y * by_xy + y * y * by_yy
     tolerance = float(np.clip(4.0 * spread, MIN_TOLERANCE, MAX_TOLERANCE))
-    return everywhere.reshape(lab.shape).astype(np.float32), tolerance
-
-
-def _place_terms(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=1)
+    return everywhere, tolerance
 
 
 def _commonest(colours: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -326,28 +335,27 @@ def _solid_subject(difference: Mask, tolerance: float) -> NDArray[np.uint8] | No
         area = float(areas[1:].sum())
         if area == 0.0:
             return None
-        main = (labels == 1 + int(areas[1:].argmax())).astype(np.uint8)
-        thickness = 2.0 * float(cv2.distanceTransform(main, cv2.DIST_L2, 3).max())
-        left, top, width, height = cv2.boundingRect(main)
-        if thickness < STROKE_FRACTION * max(width, height) + 2.0:
+        if _is_stroke((labels == 1 + int(areas[1:].argmax())).astype(np.uint8), STROKE_FRACTION):
             continue
         is_whole = areas[1:].max() >= MIN_MAIN_PART * area
         is_plausible = MIN_SUBJECT_AREA <= area / solid.size <= MAX_SUBJECT_AREA
         if not is_whole or not is_plausible:
             return None
-        return _with_holes(solid, difference, tolerance)
+        is_part = areas >= MIN_SPECK * float(areas[1:].max())
+        is_part[0] = False
+        return _with_holes(is_part[labels].astype(np.uint8), difference, tolerance)
     return None
 
 
 def _unflooded(unlike: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     """Give what a flood from outside does not reach through gaps narrower than two radii."""
     wall = cv2.dilate(unlike, _disc(radius)) if radius else unlike
-    free = np.pad(1 - np.asarray(wall, np.uint8), 1, constant_values=1)
+    free = np.pad(np.uint8(1) - np.asarray(wall, np.uint8), 1, constant_values=1)
     labels, _ = _components(free, 4)
     flooded = (labels == labels[0, 0]).astype(np.uint8)
     if radius:
         flooded = np.asarray(cv2.dilate(flooded, _disc(radius)), np.uint8)
-    return (1 - flooded[1:-1, 1:-1]) | unlike
+    return np.maximum(np.uint8(1) - flooded[1:-1, 1:-1], unlike)
 
 
 def _with_holes(solid: NDArray[np.uint8], difference: Mask, tolerance: float) -> NDArray[np.uint8]:
@@ -355,13 +363,45 @@ def _with_holes(solid: NDArray[np.uint8], difference: Mask, tolerance: float) ->
 
     Smaller ones stay closed: on white, the white of an eye must not become a hole.
     """
-    like = (solid & (difference <= tolerance)).astype(np.uint8)
+    like = np.where(difference <= tolerance, solid, np.uint8(0))
     labels, areas = _components(like, 4)
     opened = solid.copy()
     for label in np.flatnonzero(areas >= MIN_HOLE * float(solid.sum())):
         if label and float(np.median(difference[labels == label])) < 0.35 * tolerance:
             opened[labels == label] = 0
-    return opened
+    # In a line drawing the paper inside the outline is the subject.
+    is_mostly_open = float(opened.sum()) < MAX_LINE_SHARE * float(solid.sum())
+    return solid if is_mostly_open and _is_stroke(opened, LINE_FRACTION) else opened
+
+
+def _is_stroke(binary: NDArray[np.uint8], fraction: float) -> bool:
+    """Tell whether ones form lines, thinner than ``fraction`` of their extent, and no areas."""
+    # A band's pixels lie a quarter of its width from its edges, on average.
+    depth = np.asarray(cv2.distanceTransform(binary, cv2.DIST_L2, 3))
+    thickness = 4.0 * float(depth[binary > 0].mean())
+    width, height = cv2.boundingRect(binary)[2:]
+    return thickness < fraction * max(width, height) + 2.0
+
+
+def _crosses_border_often(solid: NDArray[np.uint8]) -> bool:
+    """Tell a texture that runs out of the picture from a subject that touches its border."""
+    border = np.concatenate((solid[0], solid[:, -1], solid[-1, ::-1], solid[::-1, 0]))
+    return int(np.count_nonzero(border != np.roll(border, 1))) > MAX_BORDER_CROSSINGS
+
+
+def _weak_outline(lab: NDArray[np.float32], solid: NDArray[np.uint8]) -> bool:
+    """Tell whether too much of the outline shows no edge in the picture."""
+    height, width = solid.shape
+    size = _bounded_size(width, height, EDGE_SIDE)
+    colours = np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
+    small = np.asarray(cv2.resize(solid, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    across = np.asarray(cv2.Sobel(colours, cv2.CV_32F, 1, 0, scale=0.125), np.float32)
+    down = np.asarray(cv2.Sobel(colours, cv2.CV_32F, 0, 1, scale=0.125), np.float32)
+    slope = np.sqrt((across * across + down * down).sum(axis=2))
+    strongest = np.asarray(cv2.dilate(slope, _disc(2)), np.float32)
+    # OpenCV does not erode from outside, so the picture's own border is no outline.
+    outline = (small > 0) & (cv2.erode(small, _disc(1)) == 0)
+    return bool(outline.any() and (strongest[outline] < MIN_EDGE).mean() > MAX_WEAK_OUTLINE)
 
 
 def _antialiased(

@@ -98,6 +98,11 @@ class PictureHeader:
         return self._field(_SAMPLES_PER_PIXEL, 1) if self.tiff else 0
 
     @property
+    def bits(self) -> int:
+        """Bits of a TIFF's first channel; 1 when it does not say."""
+        return self._field(_BITS_PER_SAMPLE, 1)
+
+    @property
     def extra_sample(self) -> int:
         """Meaning of a TIFF's fourth channel: 0 unsaid, 1 premultiplied, 2 straight alpha."""
         return self._field(_EXTRA_SAMPLES, 0)

@@ -221,6 +221,8 @@ def _decode(
             raise damaged(name) from error
         _note_animation(notes, is_animated)
         return shrink_straight(pixels, max_side)
+    if header.is_cmyk_tiff and header.bits > 8:
+        raise PictureError(f"{name} stores inks with {header.bits} bits; save it as RGB.")
     if header.orientation_field is not None:
         data = _without_orientation(data, header)
     decoded = _decode_opencv(data, flags, name)

@@ -29,8 +29,6 @@ def straight_rgba(decoded: MatLike, header: PictureHeader) -> NDArray[np.uint8]:
     if header.grey_key is not None and decoded.ndim == 2:
         top = 65535 if is_deep else 255
         key = decoded == header.grey_key * top // ((1 << header.grey_bits) - 1)
-    if is_deep and header.is_cmyk_tiff and decoded.ndim == 3 and decoded.shape[2] == 4:
-        decoded = _rgb_from_inks(decoded)
     if is_deep and header.is_inverted_tiff:
         decoded = cv2.bitwise_not(decoded)
     if is_deep:
@@ -46,16 +44,8 @@ def straight_rgba(decoded: MatLike, header: PictureHeader) -> NDArray[np.uint8]:
     return pixels
 
 
-def _rgb_from_inks(decoded: MatLike) -> NDArray[np.uint16]:
-    """Convert inks that OpenCV took for blue, green, red and alpha; returns BGR."""
-    inks = decoded.astype(np.float32)
-    # OpenCV swapped the first and third of cyan, magenta, yellow; cyan hides red.
-    light = (65535.0 - inks[..., :3]) * (65535.0 - inks[..., 3:]) / 65535.0
-    return (light + 0.5).astype(np.uint16)
-
-
 def _is_premultiplied(pixels: NDArray[np.uint8], header: PictureHeader, is_deep: bool) -> bool:
-    if header.format != "TIFF" or (header.is_cmyk_tiff and not is_deep):
+    if header.format != "TIFF" or header.is_cmyk_tiff:
         return False
     # At 8 bits libtiff multiplies straight alpha into the colours before OpenCV sees them.
     if header.extra_sample == 2 and is_deep:
@@ -83,7 +73,9 @@ def shrink_straight(pixels: NDArray[np.uint8], max_side: int) -> NDArray[np.uint
         return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     # One channel at a time: a large picture must not be held in float.
     small_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(np.uint16(255) * alpha, size, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(
+        alpha.astype(np.uint16) * np.uint16(255), size, interpolation=cv2.INTER_AREA
+    )
     channels = []
     for channel in range(3):
         colour = cv2.extractChannel(pixels, channel)
