@@ -1,0 +1,133 @@
+# Image to Mesh without an installed Blender: the bpy wheel stands in for it.
+# Every target makes what it needs in .venv first. Needs Python 3.11 with venv; see README.md.
+
+PYTHON ?= python3
+VENV ?= .venv
+BUILD ?= build
+PIP_FLAGS ?=
+
+PICTURE ?=
+OUT ?=
+ENGINE ?= auto
+DETAIL ?= medium
+FLAGS ?=
+
+py := $(VENV)/bin/python
+pip := $(py) -m pip --disable-pip-version-check install $(PIP_FLAGS)
+
+# Values that a person types reach the recipes through the environment, spaces, quotes and all.
+export PICTURE OUT ENGINE DETAIL
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo mesh test test-unit test-bpy test-bpy5 gui bench lint format zip zip-full clean
+
+help:
+	@echo "make demo      run the main job on the bundled pictures; results in $(BUILD)/demo/"
+	@echo "make mesh PICTURE=photo.jpg OUT=chair.glb [ENGINE=object|scene|auto] [DETAIL=medium]"
+	@echo "make test      all tests that need no window"
+	@echo "make test-bpy5 the tests of the Blender side again, on Blender 5.0"
+	@echo "make gui       the tests in a real Blender window (Debian, as root)"
+	@echo "make bench     speed, memory and quality (OBJECTS=folder for your own objects)"
+	@echo "make lint      format check, ruff and pyright;  make format  changes the files"
+	@echo "make zip       the extension in $(BUILD)/;  make zip-full  with PyTorch and OpenCV inside"
+	@echo "make clean     delete $(BUILD)/ (not $(VENV)/)"
+
+# --- what the targets need ---------------------------------------------------------------------
+
+APT_PACKAGES := libx11-6 libxext6 libxi6 libxxf86vm1 libxfixes3 libxrender1 libxkbcommon0 libxt6 \
+	libsm6 libice6 libgl1 libegl1
+
+define check_python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	    echo "Blender 4.5 needs Python 3.11: install it and run 'make PYTHON=python3.11 ...'." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo "Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 1; }
+endef
+
+# os._exit: some bpy wheels crash or hang when Python takes them apart.
+define check_bpy
+	@$(1) -c 'import os, bpy; os._exit(0)' || { \
+	    echo "Blender's module cannot be loaded. On Debian or Ubuntu install what it links to:" >&2; \
+	    echo "  apt-get install --no-install-recommends $(APT_PACKAGES)" >&2; exit 1; }
+endef
+
+$(py):
+	$(check_python)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: requirements.txt | $(py)
+	$(pip) -r requirements.txt
+	$(call check_bpy,$(py))
+	@touch $@
+
+$(VENV)/.ready-bench: requirements-bench.txt $(VENV)/.ready-run
+	$(pip) -r requirements-bench.txt
+	@touch $@
+
+$(VENV)/.ready-test: requirements-test.txt $(VENV)/.ready-bench
+	$(pip) -r requirements-test.txt
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-test
+	$(pip) -r requirements-dev.txt
+	@touch $@
+
+# A second Blender: its own bpy, and everything else from the first environment.
+bpy5 := $(VENV)-bpy5
+$(bpy5)/.ready: $(VENV)/.ready-test
+	rm -rf $(bpy5)
+	$(PYTHON) -m venv $(bpy5)
+	$(bpy5)/bin/python -m pip --disable-pip-version-check install $(PIP_FLAGS) --no-deps bpy==5.0.1
+	$(py) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    >"$$($(bpy5)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_first.pth"
+	$(call check_bpy,$(bpy5)/bin/python)
+	@touch $@
+
+# --- what you came for --------------------------------------------------------------------------
+
+demo: $(VENV)/.ready-run
+	$(py) benchmarks/demo.py --output $(BUILD)/demo $(FLAGS)
+
+mesh: $(VENV)/.ready-run
+	@test -n "$$PICTURE" || { echo 'make mesh PICTURE=photo.jpg OUT=chair.glb [ENGINE=object|scene|auto]' >&2; exit 2; }
+	@$(py) benchmarks/mesh.py "$$PICTURE" --output "$${OUT:-.}" --engine "$$ENGINE" --detail "$$DETAIL" $(FLAGS)
+
+test: test-unit test-bpy
+
+test-unit: $(VENV)/.ready-test
+	$(py) -m pytest -q tests/unit $(FLAGS)
+
+test-bpy: $(VENV)/.ready-test
+	$(py) -m pytest -q tests/bpy $(FLAGS)
+
+test-bpy5: $(bpy5)/.ready
+	$(bpy5)/bin/python -m pytest -q tests/bpy $(FLAGS)
+
+# The window ring keeps its Blender in TRIXIE between runs.
+TRIXIE ?= $(BUILD)/trixie
+gui: $(VENV)/.ready-test
+	tests/gui/make_blender.sh "$(TRIXIE)"
+	IMAGE_TO_MESH_CHROOT="$(abspath $(TRIXIE))" $(py) -m pytest -q -m gui tests/gui $(FLAGS)
+
+bench: $(VENV)/.ready-bench
+	$(py) benchmarks/bench.py --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
+
+lint: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+
+format: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+zip: $(VENV)/.ready-run
+	$(py) wheels/package.py --output $(BUILD)
+
+zip-full: $(VENV)/.ready-run
+	$(py) wheels/package.py --output $(BUILD) --full
+
+clean:
+	@if mountpoint -q $(BUILD)/trixie/proc 2>/dev/null; then umount $(BUILD)/trixie/proc $(BUILD)/trixie/dev; fi
+	rm -rf $(BUILD)
