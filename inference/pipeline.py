@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
 
-CROP_MARGIN = 1.18  # the subject fills this much less of its crop, as in the network's training
+CROP_MARGIN = 0.09  # free border on each side, in subject sizes, as in training
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = np.radians(30.0)  # field of view of the subject's crop when the camera is unknown
 SCENE_FOV = np.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
@@ -173,7 +173,7 @@ def _find_subject(picture: Picture, request: Request, network: _Network, steps: 
     rough = cutout.clean_mask(scene.mask)
     x0, y0, side = cutout.crop_square(cutout.resize_mask(rough, (height, width)), CROP_MARGIN)
     # A second, closer look at the subject alone gives a finer mask.
-    crop = cutout.sample_crop(rgb.astype(np.float32) / 255, x0, y0, side, 256, "replicate")
+    crop = cutout.sample_crop(rgb.astype(np.float32) / 255, x0, y0, side, 256, None)
     closer = net.estimate_object(crop, None, lambda: report(0.5)).mask
     whole = cutout.resize_mask(rough, (height, width))
     mask = cutout.refine_mask(rgb, _paste(closer, whole, x0, y0, side))
@@ -217,8 +217,8 @@ def _run_object(
     if subject.cut_out.origin == "alpha":
         rgb = rgb * mask[..., None] + 0.5 * (1 - mask[..., None])
     fine = int(np.clip(side, 256, MASK_SIDE))
-    crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, "constant")[..., 0]
-    small = cutout.sample_crop(rgb, x0, y0, side, 256, "replicate")
+    crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, 0.0)[..., 0]
+    small = cutout.sample_crop(rgb, x0, y0, side, 256, None)
     small_mask = cv2.resize(crop_mask, (256, 256), interpolation=cv2.INTER_AREA)
     geometry = net.estimate_object(small, small_mask, lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
@@ -229,7 +229,7 @@ def _run_object(
         normals=geometry.normals,
         up=geometry.up,
         mask=crop_mask,
-        colour=cutout.sample_crop(rgb, x0, y0, side, colours, "replicate"),
+        colour=cutout.sample_crop(rgb, x0, y0, side, colours, None),
     )
     result = build_object(
         observation, request.detail, request.texture_size, request.size_m, steps.stage

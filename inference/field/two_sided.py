@@ -92,9 +92,10 @@ def solid_from_two_sides(
         )
         before = (sides[..., 0] - (z - view.distance)) * sides[..., 2]
         behind = ((z - view.distance) - sides[..., 1]) * sides[..., 3]
-        both = _smooth_max(before, behind, 1.5 * spacing)
-        distance[:, :, k] = _smooth_max(both, -outline, 1.5 * spacing)
-    distance = _blur(distance)
+        both = _smooth_max(before, behind, spacing)
+        distance[:, :, k] = _smooth_max(both, -outline, spacing)
+    # The blur takes steps off hollows and flats; alone it would eat thin legs and sharp ridges.
+    distance = np.minimum(distance, _blurred(distance))
     border = np.ones_like(distance, bool)
     border[1:-1, 1:-1, 1:-1] = False
     distance[border] = np.maximum(distance[border], spacing)
@@ -161,8 +162,9 @@ def _smooth_max(a: Floats, b: Floats, width: float) -> Floats:
     return np.maximum(a, b) + overlap * overlap / np.float32(4 * width)
 
 
-def _blur(grid: Floats) -> Floats:
-    """Binomial 1-2-1 blur along each axis; takes the grid's stair steps off."""
+def _blurred(grid: Floats) -> Floats:
+    """Binomial 1-2-1 blur along each axis; the outermost layer stays."""
+    grid = grid.copy()
     for axis in range(3):
         moved = np.moveaxis(grid, axis, 0)
         moved[1:-1] = 0.25 * (moved[:-2] + moved[2:]) + 0.5 * moved[1:-1]

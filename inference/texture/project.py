@@ -97,7 +97,10 @@ def _front(positions: Floats, triangles: NDArray[np.int32], view: CropView, side
     depth = depth_buffer(
         view.crop_coordinates(positions, side)[triangles], positions[triangles][..., 2], side, side
     )
-    return bleed_outwards(depth[..., None], np.isfinite(depth))
+    seen = np.isfinite(depth)
+    if not seen.any():  # thinner than a pixel everywhere
+        return np.full((side, side, 1), positions[:, 2].mean(), np.float32)
+    return bleed_outwards(depth[..., None], seen)
 
 
 def _trust(points: Floats, normals: Floats, front: Floats, rim: Floats, inside: Floats) -> Floats:
