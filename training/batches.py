@@ -1,0 +1,178 @@
+"""Shards become batches: a window of pictures in memory, colour and mask augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.random import Generator
+from torch import Tensor
+
+KEYS = (
+    "image",
+    "mask",
+    "front",
+    "thickness",
+    "normals",
+    "log_depth",
+    "has_depth",
+    "up",
+    "is_object",
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the network gets and what it should say; B pictures of side S.
+
+    Attributes:
+        x: (B, 4, S, S) input from -1 to 1.
+        mask: (B, 1, S, S) 0 or 1.
+        front: (B, 1, S, S) depth of the first surface, in half crop widths.
+        thickness: (B, 1, S, S) last minus first surface.
+        normals: (B, 3, S, S), zero where there is nothing.
+        log_depth: (B, 1, S, S).
+        has_depth: (B,) 1 where ``log_depth`` means something.
+        up: (B, 3).
+        is_object: (B,).
+    """
+
+    x: Tensor
+    mask: Tensor
+    front: Tensor
+    thickness: Tensor
+    normals: Tensor
+    log_depth: Tensor
+    has_depth: Tensor
+    up: Tensor
+    is_object: Tensor
+
+
+class Window:
+    """As many shards as memory allows; new ones replace random old ones."""
+
+    def __init__(self, folder: Path, shards: int, rng: Generator) -> None:
+        self._folder = folder
+        self._capacity = shards
+        self._rng = rng
+        self._seen: set[str] = set()
+        self._shards: list[dict[str, np.ndarray]] = []
+
+    def refresh(self, limit: int = 4) -> int:
+        """Read up to ``limit`` new shards, else exchange one for an old one; count what is held."""
+        files = sorted(self._folder.glob("shard_*.npz"))
+        new = [f for f in files if f.name not in self._seen][:limit]
+        if not new and len(files) > len(self._shards):
+            new = [files[int(self._rng.integers(len(files)))]]
+        for file in new:
+            with np.load(file) as data:
+                shard = {key: data[key] for key in KEYS}
+            self._seen.add(file.name)
+            if len(self._shards) < self._capacity:
+                self._shards.append(shard)
+            else:
+                self._shards[int(self._rng.integers(self._capacity))] = shard
+        return len(self._shards)
+
+    @property
+    def seen(self) -> int:
+        """How many different shards were read."""
+        return len(self._seen)
+
+    def draw(self, count: int) -> dict[str, np.ndarray]:
+        """Draw ``count`` random pictures."""
+        picks = []
+        for _ in range(count):
+            shard = self._shards[int(self._rng.integers(len(self._shards)))]
+            picks.append((shard, int(self._rng.integers(len(shard["image"])))))
+        return {key: np.stack([shard[key][i] for shard, i in picks]) for key in KEYS}
+
+
+def _tensors(raw: dict[str, np.ndarray]) -> tuple[Tensor, Batch]:
+    def plane(key: str) -> Tensor:
+        return torch.from_numpy(raw[key].astype(np.float32))[:, None]
+
+    image = torch.from_numpy(raw["image"]).permute(0, 3, 1, 2).float() / 255
+    batch = Batch(
+        x=image,
+        mask=plane("mask"),
+        front=plane("front"),
+        thickness=plane("thickness"),
+        normals=torch.from_numpy(raw["normals"]).permute(0, 3, 1, 2).float() / 127,
+        log_depth=plane("log_depth"),
+        has_depth=torch.from_numpy(raw["has_depth"]).float(),
+        up=torch.from_numpy(raw["up"]).float(),
+        is_object=torch.from_numpy(raw["is_object"]).float(),
+    )
+    return image, batch
+
+
+def _flip(image: Tensor, batch: Batch, rng: Generator) -> Tensor:
+    """Mirror half of the pictures in place, geometry too."""
+    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(image)) < 0.5))
+    for name in ("mask", "front", "thickness", "normals", "log_depth"):
+        tensor = getattr(batch, name)
+        tensor[chosen] = tensor[chosen].flip(3)
+    image[chosen] = image[chosen].flip(3)
+    batch.normals[chosen, 0] *= -1
+    batch.up[chosen, 0] *= -1
+    return image
+
+
+def _sloppy(mask: Tensor, rng: Generator) -> Tensor:
+    """Cut out as people and programs do: (1, S, S) a little too much, too little, or soft."""
+    kind = rng.random()
+    if kind < 0.45:
+        soft = F.avg_pool2d(mask, 3, 1, 1)
+        return soft if kind < 0.3 else mask
+    radius = int(rng.integers(1, 4))
+    size = 2 * radius + 1
+    if kind < 0.65:
+        return F.max_pool2d(mask, size, 1, radius)
+    if kind < 0.85:
+        return 1 - F.max_pool2d(1 - mask, size, 1, radius)
+    return F.avg_pool2d(mask, size, 1, radius)
+
+
+def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
+    """Augment drawn pictures and decide whose mask is known."""
+    image, batch = _tensors(raw)
+    image = _flip(image, batch, rng)
+    count = len(image)
+    other = image[torch.from_numpy(rng.permutation(count))]
+    alpha = torch.full_like(batch.mask, 0.5)
+    for i in range(count):
+        if rng.random() < 0.2:
+            image[i] = image[i].mean(0, keepdim=True)
+        elif rng.random() < 0.25:
+            image[i] = image[i][torch.from_numpy(rng.permutation(3))]
+        gain = torch.from_numpy(np.clip(1 + 0.2 * rng.normal(size=(3, 1, 1)), 0.5, 1.5))
+        image[i] = image[i] * gain.float() + float(rng.normal() * 0.05)
+        if batch.is_object[i] < 0.5:
+            continue
+        if rng.random() < 0.6:
+            known = _sloppy(batch.mask[i], rng)
+            image[i] = image[i] * known + 0.5 * (1 - known)
+            alpha[i] = known
+            batch.has_depth[i] = 0
+        elif batch.has_depth[i] < 0.5 and rng.random() < 0.25:
+            soft = F.avg_pool2d(batch.mask[i], 3, 1, 1)
+            image[i] = image[i] * soft + other[i] * (1 - soft)
+            outside = batch.mask[i] < 0.5
+            batch.normals[i] = torch.where(outside, torch.zeros(()), batch.normals[i])
+    batch.x = torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
+    return batch
+
+
+def plain_batch(raw: dict[str, np.ndarray], is_mask_known: bool) -> Batch:
+    """Make a batch without augmentation."""
+    image, batch = _tensors(raw)
+    alpha = torch.full_like(batch.mask, 0.5)
+    if is_mask_known:
+        image = image * batch.mask + 0.5 * (1 - batch.mask)
+        alpha = batch.mask
+    batch.x = torch.cat([image, alpha], 1) * 2 - 1
+    return batch

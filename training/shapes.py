@@ -1,0 +1,275 @@
+"""Meshes to look at: cached objects and procedural compositions of primitives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import trimesh
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A triangle mesh with z up and its front towards -y.
+
+    Attributes:
+        vertices: (V, 3) inside the unit sphere.
+        faces: (T, 3).
+        parts: (T,) which part a face belongs to, from 0.
+        colors: (T, 3) linear 0..1, or None when it has none of its own.
+        uvs: (T, 3, 2) and images (T,) index into ``textures`` (-1 none), or None.
+        textures: (H, W, 3) uint8 sRGB pictures.
+    """
+
+    vertices: Floats
+    faces: NDArray[np.int32]
+    parts: NDArray[np.int64]
+    colors: Floats | None = None
+    uvs: Floats | None = None
+    images: NDArray[np.int8] | None = None
+    textures: tuple[NDArray[np.uint8], ...] = ()
+
+    def with_vertices(self, vertices: Floats) -> Mesh:
+        """Give the same mesh with moved (V, 3) vertices."""
+        return Mesh(
+            vertices.astype(np.float32),
+            self.faces,
+            self.parts,
+            self.colors,
+            self.uvs,
+            self.images,
+            self.textures,
+        )
+
+
+def read_cached(file: Path) -> Mesh:
+    """Read an archive of ``cache_meshes``."""
+    data = np.load(file)
+    textures = []
+    while f"tex{len(textures)}" in data:
+        textures.append(cv2.imdecode(data[f"tex{len(textures)}"], cv2.IMREAD_COLOR)[..., ::-1])
+    return Mesh(
+        data["V"],
+        data["F"],
+        data["P"].astype(np.int64),
+        data["C"],
+        data["UV"].astype(np.float32) if textures else None,
+        data["I"] if textures else None,
+        tuple(textures),
+    )
+
+
+def random_rotation(rng: Generator) -> Floats:
+    """Give a uniformly random (3, 3) rotation."""
+    quaternion = rng.normal(size=4)
+    quaternion /= np.linalg.norm(quaternion)
+    return trimesh.transformations.quaternion_matrix(quaternion)[:3, :3].astype(np.float32)
+
+
+def turn(angle: float) -> Floats:
+    """Give the (3, 3) rotation by an angle in radians about the vertical."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
+
+
+def _profile(rng: Generator) -> tuple[Floats, Floats]:
+    knots = int(rng.integers(4, 9))
+    heights = np.sort(rng.uniform(-1, 1, knots))
+    radii = rng.uniform(0.12, 1, knots)
+    z = np.linspace(heights[0], heights[-1], 36)
+    r = np.interp(z, heights, radii)
+    if rng.random() < 0.6:
+        kernel = np.ones(7) / 7
+        r = np.convolve(np.pad(r, 3, mode="edge"), kernel, mode="valid")
+    return r.astype(np.float32), z.astype(np.float32)
+
+
+def _lathe(rng: Generator) -> trimesh.Trimesh:
+    r, z = _profile(rng)
+    line = np.column_stack([np.r_[0, r, 0], np.r_[z[0], z, z[-1]]])
+    return trimesh.creation.revolve(line, sections=48)
+
+
+def _extrusion(rng: Generator) -> trimesh.Trimesh:
+    """Make a wavy or polygonal outline with height: letters, gears, plates, stars."""
+    count = 48
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    lobes = int(rng.integers(2, 9))
+    wave = np.cos(lobes * angle + rng.uniform(0, 6))
+    if rng.random() < 0.5:
+        wave = np.sign(wave) * np.abs(wave) ** 0.3
+    radius = 1 + rng.uniform(0, 0.45) * wave
+    rim = np.column_stack([np.cos(angle), np.sin(angle)]) * radius[:, None]
+    rings = []
+    levels = np.linspace(-1, 1, 7)
+    taper = rng.uniform(-0.4, 0.4)
+    for level in levels:
+        scale = 1 + taper * level
+        rings.append(np.column_stack([rim * scale, np.full(count, level)]))
+    vertices = np.concatenate([*rings, [[0, 0, -1], [0, 0, 1]]])
+    i = np.arange(count)
+    j = (i + 1) % count
+    faces = []
+    for ring in range(len(levels) - 1):
+        a, b = ring * count, (ring + 1) * count
+        faces += [np.column_stack([a + i, a + j, b + j]), np.column_stack([a + i, b + j, b + i])]
+    bottom, top, last = len(vertices) - 2, len(vertices) - 1, (len(levels) - 1) * count
+    faces.append(np.column_stack([j, i, np.full(count, bottom)]))
+    faces.append(np.column_stack([last + i, last + j, np.full(count, top)]))
+    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
+
+
+def _tube(rng: Generator) -> trimesh.Trimesh:
+    """Sweep a circle along a smooth random path: limbs, handles, worms, branches."""
+    steps, sides = 24, 16
+    knots = np.cumsum(rng.normal(size=(4, 3)) * [0.6, 0.6, 0.9], axis=0)
+    t = np.linspace(0, 1, steps)
+    path = np.column_stack([np.polyval(np.polyfit(np.linspace(0, 1, 4), k, 3), t) for k in knots.T])
+    path = (path - path.mean(0)) / (np.abs(path - path.mean(0)).max() + 1e-6)
+    tangent = np.gradient(path, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
+    side = np.cross(tangent, rng.normal(size=3))
+    side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-9
+    other = np.cross(tangent, side)
+    radius = rng.uniform(0.08, 0.35) * np.interp(t, [0, 0.5, 1], rng.uniform(0.4, 1.2, 3))
+    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    ring = (
+        np.cos(angle)[None, :, None] * side[:, None] + np.sin(angle)[None, :, None] * other[:, None]
+    )
+    vertices = (path[:, None] + ring * radius[:, None, None]).reshape(-1, 3)
+    i = np.arange(sides)
+    j = (i + 1) % sides
+    faces = []
+    for step in range(steps - 1):
+        a, b = step * sides, (step + 1) * sides
+        faces += [np.column_stack([a + i, a + j, b + j]), np.column_stack([a + i, b + j, b + i])]
+    ends = len(vertices)
+    vertices = np.concatenate([vertices, path[[0, -1]]])
+    last = (steps - 1) * sides
+    faces.append(np.column_stack([j, i, np.full(sides, ends)]))
+    faces.append(np.column_stack([last + i, last + j, np.full(sides, ends + 1)]))
+    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
+
+
+def _superellipsoid(rng: Generator) -> trimesh.Trimesh:
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    power = rng.uniform(2, 8)
+    v = ball.vertices
+    v = v / ((np.abs(v) ** power).sum(1, keepdims=True) ** (1 / power))
+    return trimesh.Trimesh(v, ball.faces, process=False)
+
+
+def _box(rng: Generator) -> trimesh.Trimesh:
+    return trimesh.creation.box((2, 2, 2)).subdivide().subdivide().subdivide()
+
+
+def _primitive(rng: Generator) -> tuple[Floats, NDArray[np.int32]]:
+    kind = int(rng.integers(0, 11))
+    if kind <= 1:
+        mesh = _box(rng)
+    elif kind == 2:
+        mesh = trimesh.creation.icosphere(subdivisions=4)
+    elif kind == 3:
+        mesh = trimesh.creation.cylinder(radius=1, height=2, sections=48).subdivide()
+    elif kind == 4:
+        mesh = trimesh.creation.cone(radius=1, height=2, sections=48)
+        mesh.apply_translation((0, 0, -1))
+    elif kind == 5:
+        mesh = trimesh.creation.torus(1, rng.uniform(0.12, 0.5), 48, 24)
+    elif kind == 6:
+        mesh = trimesh.creation.capsule(rng.uniform(0.5, 2), rng.uniform(0.3, 1), count=[24, 32])
+    elif kind == 7:
+        mesh = _superellipsoid(rng)
+    elif kind == 8:
+        mesh = _lathe(rng)
+    elif kind == 9:
+        mesh = _extrusion(rng)
+    else:
+        mesh = _tube(rng)
+    v = np.array(mesh.vertices, np.float64) * rng.uniform(0.35, 1, 3)
+    if rng.random() < 0.3:
+        v[:, rng.integers(3)] *= rng.uniform(0.12, 0.4)
+    if rng.random() < 0.35:
+        v[:, :2] *= 1 + rng.uniform(-0.5, 0.5) * v[:, 2:3]
+    if rng.random() < 0.25:
+        angle = rng.uniform(-1.2, 1.2) * v[:, 2]
+        c, s = np.cos(angle), np.sin(angle)
+        v = np.column_stack([c * v[:, 0] - s * v[:, 1], s * v[:, 0] + c * v[:, 1], v[:, 2]])
+    if rng.random() < 0.25:
+        v[:, 0] += rng.uniform(-0.5, 0.5) * v[:, 2] ** 2
+    if rng.random() < 0.4:
+        frequency = rng.normal(size=(3, 3)) * rng.uniform(1, 5)
+        v = v + np.sin(v @ frequency + rng.uniform(0, 6, 3)) * rng.uniform(0.02, 0.12)
+    return v.astype(np.float32), np.array(mesh.faces, np.int32)
+
+
+def unit_sphere(vertices: Floats) -> Floats:
+    """Centre the bounding box and scale into the unit sphere."""
+    v = vertices - (vertices.max(0) + vertices.min(0)) / 2
+    return (v / np.linalg.norm(v, axis=1).max()).astype(np.float32)
+
+
+def procedural(rng: Generator) -> Mesh:
+    """Compose one to nine primitives, often with mirror symmetry."""
+    count = min(1 + int(rng.poisson(2.2)), 9)
+    is_symmetric = rng.random() < 0.5
+    vertices, faces, parts = [], [], []
+    offset = 0
+    for index in range(count):
+        v, f = _primitive(rng)
+        scale = rng.uniform(0.2, 0.9) if index else 1.0
+        rotation = random_rotation(rng) if rng.random() < 0.5 else np.eye(3)[rng.permutation(3)]
+        place = rng.normal(size=3) * 0.7 if index else np.zeros(3)
+        v = (v * scale) @ rotation.T + place
+        copies = [v]
+        if is_symmetric and index and rng.random() < 0.7:
+            copies.append(v * np.array([-1, 1, 1]))
+        for copy in copies:
+            vertices.append(copy)
+            faces.append(f + offset)
+            parts.append(np.full(len(f), index))
+            offset += len(copy)
+    return Mesh(
+        unit_sphere(np.concatenate(vertices)),
+        np.concatenate(faces).astype(np.int32),
+        np.concatenate(parts),
+    )
+
+
+class Library:
+    """The cached objects, read on demand."""
+
+    def __init__(self, cache: Path, is_held_out: bool) -> None:
+        self._files = sorted(cache.glob("val_*.npz" if is_held_out else "train_*.npz"))
+        if not self._files:
+            raise SystemExit(f"No cached meshes in {cache}; run training.cache_meshes first.")
+
+    def pick(self, rng: Generator) -> Mesh:
+        """Read one at random."""
+        return read_cached(self._files[int(rng.integers(len(self._files)))])
+
+
+def subject(rng: Generator, library: Library) -> Mesh:
+    """Pick what an object picture shows, upright, inside the unit sphere."""
+    kind = rng.random()
+    if kind < 0.28:
+        mesh = procedural(rng)
+    else:
+        mesh = library.pick(rng)
+        v = mesh.vertices
+        if rng.random() < 0.3:
+            v = v * rng.uniform(0.7, 1.3, 3)
+        if rng.random() < 0.12:  # bent and wavy: soft toys, worn things
+            v = v + np.sin(
+                v @ (rng.normal(size=(3, 3)) * rng.uniform(1, 3)) + rng.uniform(0, 6, 3)
+            ) * rng.uniform(0.02, 0.07)
+        mesh = mesh.with_vertices(unit_sphere(v.astype(np.float32)))
+    if rng.random() < 0.07:  # lying or thrown down
+        mesh = mesh.with_vertices(unit_sphere(mesh.vertices @ random_rotation(rng).T))
+    return mesh
