@@ -1,0 +1,51 @@
+"""Stop the running job."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import session
+
+
+class IMAGE_TO_MESH_OT_cancel(bpy.types.Operator):
+    """Stop working on the picture."""
+
+    bl_idname = "image_to_mesh.cancel"
+    bl_label = "Cancel"
+    bl_description = "Stop working on the picture. Esc does the same"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not session.is_running():
+            cls.poll_message_set("Nothing is running")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.cancel()
+        return {"FINISHED"}
+
+
+_keymap_items: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
+
+
+def register() -> None:
+    """Let Esc cancel.
+
+    The window's key map comes last, so anything else that wants Esc goes first, and while nothing
+    runs the poll lets Esc pass.
+    """
+    manager = bpy.context.window_manager
+    config = manager.keyconfigs.addon if manager is not None else None
+    if config is None:  # without a window there are no keys
+        return
+    keymap = config.keymaps.new(name="Window", space_type="EMPTY")
+    item = keymap.keymap_items.new(IMAGE_TO_MESH_OT_cancel.bl_idname, type="ESC", value="PRESS")
+    _keymap_items.append((keymap, item))
+
+
+def unregister() -> None:
+    for keymap, item in _keymap_items:
+        keymap.keymap_items.remove(item)
+    _keymap_items.clear()

@@ -1,0 +1,176 @@
+"""``blender --command image_to_mesh``: pictures to mesh files from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy
+
+from ..inference.contracts import PictureFile, Request
+from ..inference.errors import ImageToMeshError
+from . import session
+from .batch import Outcome, Plan, convert, pictures_in, plan_outputs
+from .export import SUFFIXES
+from .preferences import preferred_device
+from .request import device_named
+
+NAME = "image_to_mesh"
+FAILED, WRONG_USE = 1, 2  # exit statuses
+
+
+def run_cli(argv: Sequence[str]) -> int:
+    """Turn the pictures on a command line into files.
+
+    Args:
+        argv: Arguments without the program's name.
+
+    Returns:
+        Exit status: 0 when every picture has its file, 1 when some failed, 2 for wrong arguments.
+    """
+    try:
+        arguments = _parser().parse_args(list(argv))
+    except SystemExit as end:  # argparse has told why; Blender must still shut down in order
+        return end.code if isinstance(end.code, int) else WRONG_USE
+
+    def tell(outcome: Outcome) -> None:
+        if outcome.status == "error":
+            _complain(f"{outcome.picture}: {outcome.message}")
+            if outcome.details and arguments.verbose:
+                _complain(outcome.details)
+        elif not arguments.quiet:
+            kept = "kept" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
+            sys.stdout.write(
+                f"{outcome.picture} -> {outcome.output} ({outcome.faces} faces, {kept})\n"
+            )
+            sys.stdout.flush()
+
+    reason = session.busy_reason()
+    if reason is not None:
+        _complain(f"{reason}.")
+        return FAILED
+    try:
+        outcomes = convert(
+            _plans(arguments),
+            _template(arguments),
+            _file_format(arguments),
+            overwrite=arguments.overwrite,
+            on_outcome=tell,
+        )
+    except ImageToMeshError as error:
+        _complain(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted: run the same again to go on")
+        return FAILED
+    return FAILED if any(outcome.status == "error" for outcome in outcomes) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        description="Turn pictures into textured mesh files.",
+        epilog="Exit status: 0 when every picture has its file, 1 when some failed, 2 for wrong"
+        " arguments. Results made earlier with the same settings are kept.",
+    )
+    add = parser.add_argument
+    add("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+    add("--output", "-o", type=Path, default=Path(), help="folder, or for one picture a file name")
+    add("--format", choices=sorted(SUFFIXES), help="file format (glb, or what --output ends with)")
+    add("--engine", choices=("auto", "object", "scene"), default="auto", help="what to make")
+    add("--detail", choices=("low", "medium", "high", "ultra"), default="medium")
+    add("--cut-out", choices=("auto", "alpha", "none"), default="auto", help="find the subject by")
+    add("--texture-size", type=_texture_size, default=2048, metavar="N", help="pixels, 256 to 8192")
+    add("--size", type=_metres, default=1.0, metavar="M", help="longest side in metres")
+    add("--solid", action="store_true", help="close a scene into a watertight solid")
+    add("--fov", type=_degrees, metavar="DEG", help="horizontal field of view of the picture")
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add("--seed", type=int, default=0)
+    add("--overwrite", action="store_true", help="replace files that are in the way")
+    add("--quiet", "-q", action="store_true", help="say nothing but errors")
+    add("--verbose", "-v", action="store_true", help="add tracebacks to unexpected errors")
+    return parser
+
+
+def _texture_size(text: str) -> int:
+    size = int(text)
+    if not 256 <= size <= 8192:
+        raise argparse.ArgumentTypeError("must be from 256 to 8192")
+    return size
+
+
+def _metres(text: str) -> float:
+    size = float(text)
+    if not 0.001 <= size <= 10000.0:
+        raise argparse.ArgumentTypeError("must be from 0.001 to 10000")
+    return size
+
+
+def _degrees(text: str) -> float:
+    angle = float(text)
+    if not 2.0 <= angle <= 170.0:
+        raise argparse.ArgumentTypeError("must be from 2 to 170")
+    return math.radians(angle)
+
+
+def _output_file_format(arguments: argparse.Namespace) -> str | None:
+    """The format that --output names, when it is a file and not a folder."""
+    if arguments.output.is_dir() or len(arguments.pictures) != 1:
+        return None
+    suffix = arguments.output.suffix.lower()
+    return next((name for name, known in SUFFIXES.items() if known == suffix), None)
+
+
+def _file_format(arguments: argparse.Namespace) -> str:
+    return arguments.format or _output_file_format(arguments) or "glb"
+
+
+def _plans(arguments: argparse.Namespace) -> list[Plan]:
+    named = _output_file_format(arguments)
+    if (
+        named is not None
+        and named == _file_format(arguments)
+        and not arguments.pictures[0].is_dir()
+    ):
+        output = arguments.output
+        return [Plan(arguments.pictures[0], output.parent, output.stem)]
+    pictures: list[Path] = []
+    for picture in arguments.pictures:
+        pictures += pictures_in(picture) if picture.is_dir() else [picture]
+    return plan_outputs(pictures, arguments.output)
+
+
+def _template(arguments: argparse.Namespace) -> Request:
+    device = preferred_device() if arguments.device == "auto" else arguments.device
+    return Request(
+        source=PictureFile(Path()),
+        engine=arguments.engine,
+        detail=arguments.detail,
+        cut_out=arguments.cut_out,
+        texture_size=arguments.texture_size,
+        size_m=arguments.size,
+        is_solid=arguments.solid,
+        fov_x=arguments.fov,
+        device=device_named(device),
+        seed=arguments.seed,
+    )
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"{NAME}: {sentence}\n")
+    sys.stderr.flush()
+
+
+_handles: list[object] = []
+
+
+def register() -> None:
+    _handles.append(bpy.utils.register_cli_command(NAME, run_cli))
+
+
+def unregister() -> None:
+    while _handles:
+        bpy.utils.unregister_cli_command(_handles.pop())

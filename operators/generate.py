@@ -1,0 +1,214 @@
+"""The big button: one picture becomes a mesh in the scene."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from ..inference.contracts import (
+    Done,
+    PictureFile,
+    PicturePixels,
+    Progress,
+    Reconstruction,
+    Request,
+)
+from ..inference.errors import ImageToMeshError, PictureError
+from ..inference.job import Job
+from . import session
+from .options import DEVICES, OPTION_NAMES, ReconstructionOptions
+from .preferences import preferred_device
+from .request import (
+    image_named,
+    mask_from_image,
+    request_from,
+    settings_from,
+    source_from_image,
+    source_from_path,
+)
+from .scene.build import add_reconstruction
+from .target import Target
+from .versions import extension_version
+from .worker import Reconstructing
+
+UNDO_NAME = "Image to Mesh"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Puts a finished reconstruction into the scene that asked for it."""
+
+    request: Request
+    target: Target
+    work: Reconstructing
+    use_matched_render: bool
+
+    def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
+        """Build the data-blocks and sum them up in lines for the artist."""
+        assert isinstance(result, Reconstruction)
+        scene, view_layer = self.target.find()
+        is_matched = self.use_matched_render and result.engine == "scene"
+        add_reconstruction(
+            scene,
+            view_layer,
+            result,
+            self.work.pngs,
+            provenance(result, self.request),
+            use_matched_render=is_matched,
+        )
+        return summary(result, seconds, is_matched)
+
+    def finish_with_undo_step(self, result: session.Result, seconds: float) -> tuple[str, ...]:
+        """The same from a timer, where no operator pushes the undo step."""
+        lines = self.finish(result, seconds)
+        bpy.ops.ed.undo_push(message=UNDO_NAME)
+        return lines
+
+
+def provenance(result: Reconstruction, request: Request) -> dict[str, str]:
+    """Where a result comes from, for the object's custom properties."""
+    return {
+        "engine": result.engine,
+        "model": result.model,
+        "picture": picture_name(request.source),
+        "settings": json.dumps(settings_from(request)),
+        "version": extension_version(),
+    }
+
+
+def picture_name(source: PictureFile | PicturePixels) -> str:
+    """What the artist calls the picture."""
+    return source.path.name if isinstance(source, PictureFile) else source.name
+
+
+def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[str, ...]:
+    """Lines for the panel about a finished result."""
+    surface = "watertight" if result.is_watertight else "open surface"
+    lines = [
+        f"{result.name}: {result.engine}, {len(result.mesh.face_sizes):,} faces, {surface},"
+        f" {seconds:.0f} s"
+    ]
+    if is_matched:
+        camera = result.camera
+        lines.append(f"Render size set to {camera.width} x {camera.height} to match the picture.")
+    return (*lines, *result.notes)
+
+
+class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
+    """Turn the chosen picture into a textured mesh.
+
+    Pressed as a button it works in the background, and whatever is not given comes from the panel.
+    Called from Python it waits for the result, which becomes the active object; given a picture it
+    uses the arguments alone, and without one it does what the button would.
+    """
+
+    bl_idname = "image_to_mesh.generate"
+    bl_label = "Image to Mesh"
+    bl_description = "Turn the chosen picture into a textured mesh"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: StringProperty(
+        name="Picture File",
+        description="A picture on disk",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
+    image: StringProperty(
+        name="Image",
+        description="Name of an image that is already loaded",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
+    mask: StringProperty(
+        name="Mask",
+        description="Name of a loaded image that is white where the subject is",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
+    device: EnumProperty(
+        name="Device",
+        description="Where networks run; Automatic follows the preferences",
+        items=DEVICES,
+        default="AUTO",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        reason = session.busy_reason()
+        if reason is None and context.scene is None:
+            reason = "There is no scene to put the mesh into"
+        if reason is None and context.scene.library is not None:
+            reason = "The scene is linked from another file: make it local first"
+        panel = getattr(context, "image_to_mesh_panel", None)  # set around the panel's button only
+        if reason is None and panel is not None and panel.picture is None:
+            reason = "Open or choose a picture first"
+        if reason is not None:
+            cls.poll_message_set(reason)
+        return reason is None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self._take_from_panel(context.scene)
+        try:
+            delivery = self._delivery(context.scene)
+        except ImageToMeshError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        job = Job(delivery.request, delivery.work.run)
+        session.start(job, delivery.finish_with_undo_step, settings_from(delivery.request))
+        return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if not self.filepath and not self.image:
+            self._take_from_panel(context.scene)
+        started = time.perf_counter()
+        try:
+            delivery = self._delivery(context.scene)
+        except ImageToMeshError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        job = Job(delivery.request, delivery.work.run)
+        with cursor_progress(context) as show:
+            event = session.run(job, show, settings_from(delivery.request))
+        failed = session.conclude(event, delivery.finish, time.perf_counter() - started)
+        if failed is not None:
+            self.report({"ERROR"}, failed.message)
+        return {"FINISHED"} if isinstance(event, Done) and failed is None else {"CANCELLED"}
+
+    def _take_from_panel(self, scene: bpy.types.Scene) -> None:
+        """Fill in what the caller left out."""
+        panel = scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+        for name in OPTION_NAMES:
+            if not self.properties.is_property_set(name):
+                setattr(self, name, getattr(panel, name))
+        if not self.filepath and not self.image:
+            self.image = panel.picture.name if panel.picture is not None else ""
+            if not self.mask and panel.mask is not None and self.cut_out in {"AUTO", "MASK"}:
+                self.mask = panel.mask.name
+
+    def _delivery(self, scene: bpy.types.Scene) -> Delivery:
+        if self.filepath:
+            source = source_from_path(self.filepath)
+        elif self.image:
+            source = source_from_image(image_named(self.image))
+        else:
+            raise PictureError("No picture is chosen: open one in the Image to Mesh tab first.")
+        mask = mask_from_image(image_named(self.mask)) if self.mask else None
+        device = preferred_device() if self.device == "AUTO" else self.device
+        request = request_from(self, source, mask, device)
+        return Delivery(request, Target.of(scene), Reconstructing(), self.use_matched_render)
+
+
+class cursor_progress:  # noqa: N801 - used as a statement
+    """Show a percentage at the mouse cursor while Blender has to wait."""
+
+    def __init__(self, context: bpy.types.Context) -> None:
+        self._manager = context.window_manager
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        self._manager.progress_begin(0.0, 100.0)
+        return lambda progress: self._manager.progress_update(progress.fraction * 100.0)
+
+    def __exit__(self, *_error: object) -> None:
+        self._manager.progress_end()

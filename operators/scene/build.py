@@ -1,0 +1,117 @@
+"""A finished reconstruction becomes objects in a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import bpy
+
+from ...inference.contracts import Reconstruction
+from .camera import camera_from_arrays, match_render
+from .image import PngImage, image_from_png
+from .material import MaterialPngs, material_from_pngs
+from .mesh import mesh_from_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructionPngs:
+    """Every picture of a reconstruction, encoded on the worker thread."""
+
+    material: MaterialPngs
+    picture: PngImage
+
+    @classmethod
+    def from_reconstruction(cls, result: Reconstruction) -> ReconstructionPngs:
+        """Encode every map; takes up to a second, so never call it on the main thread."""
+        return cls(MaterialPngs.from_arrays(result.material), PngImage.from_pixels(result.picture))
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a reconstruction became, and every data-block it brought along."""
+
+    object: bpy.types.Object
+    camera: bpy.types.Object
+    blocks: tuple[bpy.types.ID, ...]
+
+    def remove(self) -> None:
+        """Delete it all from the file."""
+        bpy.data.batch_remove(self.blocks)
+
+
+def add_reconstruction(
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    result: Reconstruction,
+    pngs: ReconstructionPngs,
+    properties: Mapping[str, str],
+    *,
+    use_matched_render: bool,
+) -> Built:
+    """Add a reconstruction and its camera to the active collection, as Blender's own Add menu does.
+
+    The object becomes the active one, unless another object is being edited: that would pull the
+    artist out of their work. If anything fails, nothing is left behind.
+
+    Args:
+        scene: Scene that receives the result.
+        view_layer: One of its view layers.
+        result: What to build.
+        pngs: Its encoded pictures.
+        properties: Custom properties of the object that say where it comes from.
+        use_matched_render: Render through the matched camera at the picture's size. Without it a
+            scene's own camera and render size stay; only a scene without a camera gets this one.
+    """
+    blocks: list[bpy.types.ID] = []
+    try:
+        mesh = mesh_from_arrays(result.mesh, result.name)
+        blocks.append(mesh)
+        material, images = material_from_pngs(result.name, result.material, pngs.material)
+        blocks += [material, *images]
+        mesh.materials.append(material)
+        picture = image_from_png(f"{result.name} Picture", pngs.picture, is_colour=True)
+        blocks.append(picture)
+        camera = camera_from_arrays(
+            result.camera, f"{result.name} Camera", picture, result.mesh.positions
+        )
+        assert camera.data is not None
+        blocks += [camera.data, camera]
+        obj = bpy.data.objects.new(result.name, mesh)
+        blocks.append(obj)
+        for key, value in properties.items():
+            obj[f"image_to_mesh_{key}"] = value
+        collection = _target_collection(scene, view_layer)
+        collection.objects.link(obj)
+        collection.objects.link(camera)
+        if use_matched_render:
+            match_render(scene, camera, result.camera.width, result.camera.height)
+        elif scene.camera is None:
+            scene.camera = camera
+        _make_active(view_layer, obj)
+    except BaseException:
+        bpy.data.batch_remove(blocks)
+        raise
+    return Built(obj, camera, tuple(blocks))
+
+
+def _target_collection(
+    scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer
+) -> bpy.types.Collection:
+    """The active collection if a new object would be in the view layer there, else the scene's."""
+    active = view_layer.active_layer_collection
+    root = scene.collection
+    assert root is not None
+    if active is None or active.collection is None or active.exclude:
+        return root
+    return root if active.collection.library is not None else active.collection
+
+
+def _make_active(view_layer: bpy.types.ViewLayer, obj: bpy.types.Object) -> None:
+    active = view_layer.objects.active
+    if active is not None and active.mode != "OBJECT":
+        return
+    for other in list(view_layer.objects.selected):
+        other.select_set(False, view_layer=view_layer)
+    obj.select_set(True, view_layer=view_layer)
+    view_layer.objects.active = obj

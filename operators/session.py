@@ -1,0 +1,234 @@
+"""The one place where a worker thread and Blender meet. Main thread only.
+
+At most one job runs at a time. In a window its events arrive through ``pump``, a timer; without one
+(``blender -b``, the bpy module) timers never fire, and ``run`` waits for the job instead.
+Nothing here is saved in a .blend.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..inference.contracts import Cancelled, CutOut, Done, Failed, Progress, Reconstruction
+from ..inference.errors import ImageToMeshError
+from ..inference.job import Job
+
+logger = logging.getLogger(__name__)
+
+PUMP_INTERVAL = 0.1  # seconds between looks at the queue
+RUN_INTERVAL = 0.05  # seconds between looks when nothing else can happen meanwhile
+SHUTDOWN_PATIENCE = 5.0  # seconds that disabling the add-on or quitting may take
+
+Result = Reconstruction | CutOut
+Finish = Callable[[Result, float], tuple[str, ...]]
+Settings = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    job: Job
+    finish: Finish | None
+    started: float
+
+
+_task: _Task | None = None
+_stopping: Job | None = None  # asked to stop, its thread not ended yet; its result is unwanted
+
+last_event: Progress | Failed | Cancelled | None = None
+"""The newest news for the panel; None after a success, which ``last_summary`` describes."""
+last_summary: tuple[str, ...] = ()
+last_settings: Settings = {}
+
+
+def is_running() -> bool:
+    """Whether a job is under way whose result is wanted."""
+    return _task is not None
+
+
+def busy_reason() -> str | None:
+    """Why no job can start now, as a sentence for the artist; None when one can."""
+    if _task is not None:
+        return "A picture is being worked on: wait for it or press Cancel"
+    if _stopping is not None and not _stopping.join(0.0):
+        return "The cancelled run is still stopping: try again in a moment"
+    return None
+
+
+def start(job: Job, finish: Finish, settings: Settings) -> None:
+    """Run ``job`` on its thread and hand its result to ``finish`` on this one.
+
+    Args:
+        job: A job that has not been started.
+        finish: Takes the result and the seconds it took; returns lines that sum it up.
+        settings: What the job was asked, for the report.
+    """
+    _begin(_Task(job, finish, time.perf_counter()), settings)
+    _ensure_timer()
+
+
+def run(
+    job: Job, on_progress: Callable[[Progress], None], settings: Settings
+) -> Done | Failed | Cancelled:
+    """Run ``job`` and wait for it; used where nothing else can happen meanwhile."""
+    global _task
+    _begin(_Task(job, None, time.perf_counter()), settings)
+    try:
+        while True:
+            job.join(RUN_INTERVAL)
+            for event in job.events():
+                if not isinstance(event, Progress):
+                    return event
+                on_progress(event)
+    except BaseException:  # Ctrl-C in a terminal
+        _abandon()
+        raise
+    finally:
+        _task = None
+
+
+def conclude(event: Done | Failed | Cancelled, finish: Finish, seconds: float) -> Failed | None:
+    """Turn a job's last event into scene data and news; returns what went wrong, if anything.
+
+    Args:
+        event: How the job ended.
+        finish: Called with the result when there is one. An exception inside a timer would only
+            reach the console, so it is turned into something the panel can show.
+        seconds: What the job took.
+    """
+    global last_event, last_summary
+    last_summary = ()
+    if isinstance(event, Done):
+        try:
+            last_summary, last_event = finish(event.result, seconds), None
+        except ImageToMeshError as error:
+            last_event = Failed(str(error), traceback.format_exc())
+        except Exception:  # noqa: BLE001
+            last_event = Failed(
+                "The result could not be added to Blender: press Copy Report and send it to us.",
+                traceback.format_exc(),
+            )
+    else:
+        last_event = event
+    if isinstance(last_event, Failed):
+        logger.error("%s\n%s", last_event.message, last_event.details)
+        return last_event
+    return None
+
+
+def cancel() -> None:
+    """Free the artist at once; the thread ends at its next report and its result is dropped."""
+    global last_event
+    if _task is None:
+        return
+    _abandon()
+    last_event = Cancelled()
+    _redraw_sidebars()
+
+
+def pump() -> float | None:
+    """Move finished work into Blender; returning None ends the timer."""
+    global _task, _stopping, last_event
+    if _stopping is not None and _stopping.join(0.0):
+        _stopping = None
+        _redraw_sidebars()
+    if _task is not None:
+        for event in _task.job.events():
+            if isinstance(event, Progress):
+                last_event = event
+            else:
+                task, _task = _task, None
+                assert task.finish is not None
+                conclude(event, task.finish, time.perf_counter() - task.started)
+                break
+        else:
+            _redraw_sidebars()
+            return PUMP_INTERVAL
+        _redraw_sidebars()
+    return None if _stopping is None else PUMP_INTERVAL
+
+
+def forget() -> None:
+    """Drop the last news, so that the panel starts clean."""
+    global last_event, last_summary
+    last_event, last_summary = None, ()
+
+
+def _begin(task: _Task, settings: Settings) -> None:
+    global _task, _stopping, last_event, last_summary, last_settings
+    reason = busy_reason()
+    if reason is not None:
+        raise ImageToMeshError(f"{reason}.")
+    _task, _stopping, last_summary, last_settings = task, None, (), settings
+    last_event = Progress(0.0, "Starting")
+    task.job.start()
+
+
+def _abandon() -> None:
+    """Ask the running job to stop and forget it."""
+    global _task, _stopping
+    if _task is None:
+        return
+    _task.job.cancel()
+    _stopping, _task = _task.job, None
+
+
+def _ensure_timer() -> None:
+    if not bpy.app.timers.is_registered(pump):
+        bpy.app.timers.register(pump, first_interval=PUMP_INTERVAL, persistent=True)
+
+
+def _redraw_sidebars() -> None:
+    """Show the newest state. Tagging must follow the change, or a button stays grey."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager is not None else ():
+        for area in window.screen.areas if window.screen is not None else ():
+            if area.type in {"VIEW_3D", "IMAGE_EDITOR"}:
+                for region in area.regions:
+                    if region.type in {"UI", "WINDOW"}:
+                        region.tag_redraw()
+
+
+@persistent
+def _abandon_on_load(_path: object) -> None:
+    """A result belongs to the file that asked for it; never drop it into another."""
+    _abandon()
+    forget()
+
+
+def _shut_down(_unused: object = None) -> None:
+    """Ask the worker to stop and wait a little.
+
+    The thread is a daemon and holds no Blender data, so leaving it behind is the lesser evil.
+    """
+    global _stopping
+    _abandon()
+    if _stopping is not None and not _stopping.join(SHUTDOWN_PATIENCE):
+        logger.warning("A reconstruction is still running and will be thrown away")
+    _stopping = None
+
+
+def register() -> None:
+    bpy.app.handlers.load_pre.append(_abandon_on_load)
+    if hasattr(bpy.app.handlers, "exit_pre"):  # since Blender 5.1
+        bpy.app.handlers.exit_pre.append(_shut_down)
+    atexit.register(_shut_down)
+
+
+def unregister() -> None:
+    """Leave no handler, timer or wanted thread behind."""
+    atexit.unregister(_shut_down)
+    if hasattr(bpy.app.handlers, "exit_pre"):
+        bpy.app.handlers.exit_pre.remove(_shut_down)
+    bpy.app.handlers.load_pre.remove(_abandon_on_load)
+    if bpy.app.timers.is_registered(pump):
+        bpy.app.timers.unregister(pump)
+    _shut_down()
+    forget()

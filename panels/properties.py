@@ -1,0 +1,32 @@
+"""What the panel remembers in the .blend; the state of a run is not part of it."""
+
+import bpy
+from bpy.props import PointerProperty
+
+from ..operators.options import ReconstructionOptions
+
+
+def _is_still_picture(_settings: object, image: bpy.types.Image) -> bool:
+    return image.type == "IMAGE" and image.source in {"FILE", "GENERATED", "SEQUENCE"}
+
+
+class ImageToMeshSettings(ReconstructionOptions, bpy.types.PropertyGroup):
+    """The choices of one scene, at ``Scene.image_to_mesh``."""
+
+    picture: PointerProperty(
+        name="Picture",
+        description="The picture to turn into a mesh",
+        type=bpy.types.Image,
+        poll=_is_still_picture,
+    )
+    mask: PointerProperty(
+        name="Mask",
+        description="White where the subject is. Leave empty to find it automatically",
+        type=bpy.types.Image,
+        poll=_is_still_picture,
+    )
+    cutout_preview: PointerProperty(
+        name="Cut-Out Preview",
+        description="What Check Cut-Out showed last",
+        type=bpy.types.Image,
+    )
