@@ -117,12 +117,12 @@ def refine_mask(rgb: NDArray[np.uint8], coarse: Mask) -> Mask:
     filtered = _guided_filter(guide, start, radius, 1e-4)
     # The filter is soft where colours differ little; steepen it about the outline.
     sharp = np.clip((filtered - 0.5) * 2.0 + 0.5, 0.0, 1.0)
-    band = _disc(max(2, round(2.0 * cell)))
+    reach = max(2.0, 2.0 * cell)
     solid = (start >= 0.5).astype(np.uint8)
-    inside, outside = cv2.erode(solid, band), cv2.dilate(solid, band)
-    sharp = np.where(
-        inside > 0, np.maximum(start, sharp), np.where(outside > 0, sharp, np.minimum(start, sharp))
-    )
+    inside = _grown(np.uint8(1) - solid, reach) == 0
+    outside = _grown(solid, reach) == 0
+    sharp = np.where(inside, np.maximum(start, sharp), sharp)
+    sharp = np.where(outside, np.minimum(start, sharp), sharp)
     return resize_mask(sharp.astype(np.float32), (height, width))
 
 
@@ -151,7 +151,8 @@ def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
     solid = _solid_subject(difference, tolerance)
     if solid is None or _crosses_border_often(solid) or _weak_outline(lab, solid):
         return None
-    return resize_mask(_antialiased(lab, background, solid), (height, width))
+    backdrop = np.asarray(cv2.cvtColor(background, cv2.COLOR_Lab2RGB), np.float32)
+    return resize_mask(_antialiased(small / np.float32(255.0), backdrop, solid), (height, width))
 
 
 def crop_square(mask: Mask, margin: float = 0.1) -> tuple[float, float, float]:
@@ -230,6 +231,14 @@ def _bounded_size(width: int, height: int, longest: int) -> tuple[int, int]:
 def _disc(radius: int) -> NDArray[np.uint8]:
     side = 2 * radius + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def _grown(binary: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
+    """Dilate by a disc; unlike a morphological filter's, the cost does not grow with it."""
+    if not binary.any():
+        return binary
+    distance = np.asarray(cv2.distanceTransform(np.uint8(1) - binary, cv2.DIST_L2, 5))
+    return (distance <= radius).astype(np.uint8)
 
 
 def _components(
@@ -349,12 +358,10 @@ def _solid_subject(difference: Mask, tolerance: float) -> NDArray[np.uint8] | No
 
 def _unflooded(unlike: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     """Give what a flood from outside does not reach through gaps narrower than two radii."""
-    wall = cv2.dilate(unlike, _disc(radius)) if radius else unlike
-    free = np.pad(np.uint8(1) - np.asarray(wall, np.uint8), 1, constant_values=1)
+    free = np.pad(np.uint8(1) - _grown(unlike, radius), 1, constant_values=1)
     labels, _ = _components(free, 4)
     flooded = (labels == labels[0, 0]).astype(np.uint8)
-    if radius:
-        flooded = np.asarray(cv2.dilate(flooded, _disc(radius)), np.uint8)
+    flooded = _grown(flooded, radius)
     return np.maximum(np.uint8(1) - flooded[1:-1, 1:-1], unlike)
 
 
@@ -405,17 +412,18 @@ def _weak_outline(lab: NDArray[np.float32], solid: NDArray[np.uint8]) -> bool:
 
 
 def _antialiased(
-    lab: NDArray[np.float32], background: NDArray[np.float32], solid: NDArray[np.uint8]
+    colours: NDArray[np.float32], background: NDArray[np.float32], solid: NDArray[np.uint8]
 ) -> Mask:
     """Give the outline's pixels the share of subject that their colour shows."""
     disc = _disc(1)
     inner = np.asarray(cv2.erode(solid, disc), np.float32)
     band = (cv2.dilate(solid, disc) > 0) & (inner == 0)
     weight = cv2.boxFilter(inner, -1, (7, 7))
-    colour = cv2.boxFilter(lab * inner[..., None], -1, (7, 7))
-    subject = np.asarray(colour, np.float32) / np.maximum(np.asarray(weight), 1e-6)[..., None]
+    inner_colour = cv2.boxFilter(colours * inner[..., None], -1, (7, 7))
+    subject = np.asarray(inner_colour, np.float32) / np.maximum(np.asarray(weight), 1e-6)[..., None]
     axis = subject - background
-    share = ((lab - background) * axis).sum(axis=2) / np.maximum((axis * axis).sum(axis=2), 1.0)
+    contrast = np.maximum((axis * axis).sum(axis=2), 1e-4)
+    share = ((colours - background) * axis).sum(axis=2) / contrast
     is_known = band & (np.asarray(weight) > 0)
     return np.where(is_known, np.clip(share, 0.0, 1.0), solid).astype(np.float32)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import PictureError
 from .exif import ORIENTATION, UNKNOWN_EXIF, Exif, TiffTag, read_directory, read_exif
+from .png import SIGNATURE, png_chunks
 
 PictureFormat = Literal["JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF", "OpenEXR", "Radiance HDR"]
 
@@ -176,7 +176,7 @@ def _foreign_kind(data: bytes, name: str) -> str | None:
 def _read_png(data: bytes) -> PictureHeader:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     exif, grey_key, is_animated = UNKNOWN_EXIF, None, False
-    for tag, start, length in _png_chunks(data):
+    for tag, start, length in png_chunks(data):
         if tag == b"eXIf":
             exif = read_exif(data[start : start + length])
         elif tag == b"acTL":
@@ -186,14 +186,6 @@ def _read_png(data: bytes) -> PictureHeader:
     channels = {0: 1, 2: 4, 3: 4, 4: 4, 6: 4}[colour]
     size = width * height * channels * max(depth // 8, 1)
     return PictureHeader("PNG", width, height, size, exif, is_animated, grey_key, depth)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    at = 8
-    while at + 8 <= len(data):
-        length, tag = struct.unpack_from(">I4s", data, at)
-        yield tag, at + 8, length
-        at += length + 12
 
 
 def _read_jpeg(data: bytes) -> PictureHeader:
@@ -304,7 +296,7 @@ def _read_hdr(data: bytes) -> PictureHeader:
 
 
 _READERS = (
-    ((b"\x89PNG\r\n\x1a\n",), _read_png),
+    ((SIGNATURE,), _read_png),
     ((b"\xff\xd8\xff",), _read_jpeg),
     ((b"RIFF",), _read_webp),
     ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _read_tiff),

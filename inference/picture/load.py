@@ -17,6 +17,7 @@ from ..errors import OutOfMemory, PictureError
 from .exif import focal_px
 from .gif import decode_gif
 from .header import PictureHeader, damaged, read_header
+from .png import still_png
 from .rgba import fitted_size, rgba_from_linear, shrink_straight, straight_rgba
 
 MIN_SIDE = 8
@@ -214,13 +215,15 @@ def _decode(
     notes: list[str],
 ) -> NDArray[np.uint8]:
     """Decode to (H, W, 4) uint8 RGBA of at most ``max_side``, not yet upright."""
-    if header.format == "GIF":
-        try:
+    try:
+        if header.format == "GIF":
             pixels, is_animated = decode_gif(data)
-        except ValueError as error:
-            raise damaged(name) from error
-        _note_animation(notes, is_animated)
-        return shrink_straight(pixels, max_side)
+            _note_animation(notes, is_animated)
+            return shrink_straight(pixels, max_side)
+        if header.format == "PNG":
+            data = still_png(data)
+    except ValueError as error:
+        raise damaged(name) from error
     if header.is_cmyk_tiff and header.bits > 8:
         raise PictureError(f"{name} stores inks with {header.bits} bits; save it as RGB.")
     if header.orientation_field is not None:

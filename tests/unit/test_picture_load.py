@@ -113,36 +113,34 @@ def test_premultiplied_16_bit_tiff_becomes_straight(tmp_path):
         assert np.abs(got - expected[:, :30]).max() < 0.01
 
 
-def tiff(samples, photometric, extra=None):
-    """Write an uncompressed little-endian TIFF, for layouts that Pillow cannot write."""
+def tiff(samples, photometric, extra=None, orientation=1, order="<"):
+    """Write an uncompressed TIFF, for layouts that Pillow cannot write."""
     height, width, count = samples.shape
-    bits = samples.dtype.itemsize * 8
     fields = {
-        256: (3, width),
-        257: (3, height),
-        259: (3, 1),
-        262: (3, photometric),
-        273: (4, 0),
-        277: (3, count),
-        278: (3, height),
-        279: (4, samples.nbytes),
+        256: [width],
+        257: [height],
+        258: [samples.dtype.itemsize * 8] * count,
+        259: [1],
+        262: [photometric],
+        273: [0],
+        274: [orientation],
+        277: [count],
+        278: [height],
+        279: [samples.nbytes],
     }
     if extra is not None:
-        fields[338] = (3, extra)
-    entries = len(fields) + 1
-    tail = 8 + 2 + entries * 12 + 4
-    fields[273] = (4, tail + 2 * count)
-    records = {
-        tag: struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in fields.items()
-    }
-    if count <= 2:
-        inline = struct.pack(f"<{count}H", *[bits] * count).ljust(4, b"\0")
-        records[258] = struct.pack("<HHI", 258, 3, count) + inline
-    else:
-        records[258] = struct.pack("<HHII", 258, 3, count, tail)
-    body = b"".join(records[tag] for tag in sorted(records))
-    head = b"II*\0" + struct.pack("<IH", 8, entries) + body + bytes(4)
-    return head + struct.pack(f"<{count}H", *[bits] * count) + samples.tobytes()
+        fields[338] = [extra]
+    tail = 8 + 2 + len(fields) * 12 + 4
+    fields[273] = [tail + 2 * count]
+    body = b""
+    for tag, values in sorted(fields.items()):
+        kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
+        inline = struct.pack(f"{order}{len(values)}{letter}", *values).ljust(4, b"\0")
+        inline = inline if len(inline) == 4 else struct.pack(order + "I", tail)
+        body += struct.pack(order + "HHI", tag, kind, len(values)) + inline
+    mark = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
+    head = mark + struct.pack(order + "H", len(fields)) + body + bytes(4)
+    return head + struct.pack(f"{order}{count}H", *fields[258]) + samples.tobytes()
 
 
 def test_grey_of_8_and_16_bits(tmp_path):
@@ -319,6 +317,14 @@ def test_orientation_is_undone_exactly_once(tmp_path, kind, orientation):
     assert difference[:, :1].max() <= 4
     if kind != "TIFF16":
         assert difference.max() <= 4
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_of_either_byte_order_is_turned_once(tmp_path, order):
+    stored = np.asarray(turned(colours(), 6)).astype(order + "u2") * 257
+    stored = stored.astype(order + "u2")
+    picture = loaded(tmp_path, tiff(stored, photometric=2, orientation=6, order=order))
+    assert (picture.pixels[..., :3] == colours()).all()
 
 
 def test_animations_give_their_first_frame(tmp_path):
