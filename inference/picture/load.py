@@ -25,8 +25,8 @@ ADVISED_SIDE = 16
 MAX_PIXELS = 400_000_000
 MAX_GIF_PIXELS = 16_000_000
 MAX_FILE_BYTES = 2 << 30
-# Together with the copies made while scaling this stays well below 3 GB.
-MAX_DECODED_BYTES = 768 << 20
+# With the copies made while scaling the peak is about three times this.
+MAX_DECODED_BYTES = 512 << 20
 
 _OPAQUE_FROM = 128
 _SEEN_FROM = 8
