@@ -15,22 +15,21 @@ from . import (
     session,
 )
 
-_register_classes, _unregister_classes = bpy.utils.register_classes_factory(
-    (
-        generate.IMAGE_TO_MESH_OT_generate,
-        cancel.IMAGE_TO_MESH_OT_cancel,
-        check_cutout.IMAGE_TO_MESH_OT_check_cutout,
-        check_cutout.IMAGE_TO_MESH_OT_new_mask,
-        copy_report.IMAGE_TO_MESH_OT_copy_report,
-        import_picture.IMAGE_TO_MESH_OT_import_picture,
-        import_picture.IMAGE_TO_MESH_FH_picture,
-        batch.IMAGE_TO_MESH_OT_batch,
-    )
+CLASSES = (
+    generate.IMAGE_TO_MESH_OT_generate,
+    cancel.IMAGE_TO_MESH_OT_cancel,
+    check_cutout.IMAGE_TO_MESH_OT_check_cutout,
+    check_cutout.IMAGE_TO_MESH_OT_new_mask,
+    copy_report.IMAGE_TO_MESH_OT_copy_report,
+    import_picture.IMAGE_TO_MESH_OT_import_picture,
+    import_picture.IMAGE_TO_MESH_FH_picture,
+    batch.IMAGE_TO_MESH_OT_batch,
 )
 
 
 def register() -> None:
-    _register_classes()
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
     session.register()
     cancel.register()
     import_picture.register()
@@ -42,4 +41,5 @@ def unregister() -> None:
     import_picture.unregister()
     cancel.unregister()
     session.unregister()
-    _unregister_classes()
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

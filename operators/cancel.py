@@ -1,5 +1,8 @@
 """Stop the running job."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 import bpy

@@ -1,5 +1,8 @@
 """See the cut-out before generating, and turn it into a mask to paint on."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 import time
 
 import bpy
@@ -58,10 +61,10 @@ class _CutOutOperator:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         reason = session.busy_reason()
-        if reason is None and context.scene.image_to_mesh.picture is None:  # pyright: ignore[reportAttributeAccessIssue]
+        if reason is None and context.scene.image_to_mesh.picture is None:
             reason = "Choose a picture first"
         if reason is not None:
-            cls.poll_message_set(reason)  # pyright: ignore[reportAttributeAccessIssue]
+            cls.poll_message_set(reason)
         return reason is None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -72,21 +75,21 @@ class _CutOutOperator:
 
     def _start(self, context: bpy.types.Context, *, wait: bool) -> set[str]:
         started = time.perf_counter()
-        panel = context.scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+        panel = context.scene.image_to_mesh
         try:
             if panel.picture is None:
                 raise PictureError("No picture is chosen: open one in the Image to Mesh tab first.")
-            has_mask = panel.mask is not None and not self.as_mask
-            use_mask = has_mask and panel.cut_out in {"AUTO", "MASK"}
-            mask = mask_from_image(panel.mask) if use_mask else None
+            mask = None
+            if panel.mask is not None and not self.as_mask and panel.cut_out in {"AUTO", "MASK"}:
+                mask = mask_from_image(panel.mask)
             source = source_from_image(panel.picture)
             request = request_from(panel, source, mask, preferred_device())
         except ImageToMeshError as error:
             return self._refuse(str(error))
-        work, target = _CutOutWork(as_mask=self.as_mask), Target.of(context.scene)
+        work, target = _CutOutWork(as_mask=self.as_mask), Target.of(context)
         show = _show_mask if self.as_mask else _show_preview
         # From a timer no operator pushes the undo step; the closure outlives this operator.
-        undo_name = None if wait else str(self.bl_label)  # pyright: ignore[reportAttributeAccessIssue]
+        undo_name = None if wait else str(self.bl_label)
 
         def finish(result: session.Result, seconds: float) -> tuple[str, ...]:
             assert isinstance(result, CutOut)
@@ -108,7 +111,7 @@ class _CutOutOperator:
         return {"FINISHED"} if isinstance(event, Done) else {"CANCELLED"}
 
     def _refuse(self, message: str) -> set[str]:
-        self.report({"ERROR"}, message)  # pyright: ignore[reportAttributeAccessIssue]
+        self.report({"ERROR"}, message)
         return {"CANCELLED"}
 
 
@@ -135,7 +138,7 @@ class IMAGE_TO_MESH_OT_new_mask(_CutOutOperator, bpy.types.Operator):
 
 
 def _show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
-    panel = scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+    panel = scene.image_to_mesh
     preview = panel.cutout_preview
     if preview is None:
         preview = image_from_png(f"Cut-out: {cut.picture.name}", png, is_colour=True)
@@ -150,7 +153,7 @@ def _show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[s
 
 
 def _show_mask(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
-    panel = scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+    panel = scene.image_to_mesh
     mask = image_from_png(f"Mask: {cut.picture.name}", png, is_colour=False)
     panel.mask = mask
     _show_in_image_editors(mask, mode="PAINT")

@@ -1,5 +1,8 @@
 """A report an artist can paste into a bug tracker without telling who they are."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 import getpass

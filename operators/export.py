@@ -1,5 +1,8 @@
 """One built result becomes files: whole or not at all, with a JSON beside them."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 import errno

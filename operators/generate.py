@@ -1,5 +1,8 @@
 """The big button: one picture becomes a mesh in the scene."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 import json
 import time
 from collections.abc import Callable
@@ -149,9 +152,9 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         return reason is None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        self._take_from_panel(context.scene)
+        self._take_from_panel(context)
         try:
-            delivery = self._delivery(context.scene)
+            delivery = self._delivery(context)
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -161,10 +164,10 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if not self.filepath and not self.image:
-            self._take_from_panel(context.scene)
+            self._take_from_panel(context)
         started = time.perf_counter()
         try:
-            delivery = self._delivery(context.scene)
+            delivery = self._delivery(context)
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -176,9 +179,9 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
             self.report({"ERROR"}, failed.message)
         return {"FINISHED"} if isinstance(event, Done) and failed is None else {"CANCELLED"}
 
-    def _take_from_panel(self, scene: bpy.types.Scene) -> None:
+    def _take_from_panel(self, context: bpy.types.Context) -> None:
         """Fill in what the caller left out."""
-        panel = scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+        panel = context.scene.image_to_mesh
         for name in OPTION_NAMES:
             if not self.properties.is_property_set(name):
                 setattr(self, name, getattr(panel, name))
@@ -187,7 +190,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
             if not self.mask and panel.mask is not None and self.cut_out in {"AUTO", "MASK"}:
                 self.mask = panel.mask.name
 
-    def _delivery(self, scene: bpy.types.Scene) -> Delivery:
+    def _delivery(self, context: bpy.types.Context) -> Delivery:
         if self.filepath:
             source = source_from_path(self.filepath)
         elif self.image:
@@ -197,7 +200,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         mask = mask_from_image(image_named(self.mask)) if self.mask else None
         device = preferred_device() if self.device == "AUTO" else self.device
         request = request_from(self, source, mask, device)
-        return Delivery(request, Target.of(scene), Reconstructing(), self.use_matched_render)
+        return Delivery(request, Target.of(context), Reconstructing(), self.use_matched_render)
 
 
 class cursor_progress:  # noqa: N801 - used as a statement

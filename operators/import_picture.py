@@ -1,5 +1,8 @@
 """The ways in that Blender users look for: Add, Import, and a picture dropped into the view."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 import bpy
 from bpy.props import StringProperty
 from bpy_extras.io_utils import ImportHelper
@@ -32,7 +35,7 @@ class IMAGE_TO_MESH_OT_import_picture(ImportHelper, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            bpy.ops.image_to_mesh.generate("INVOKE_DEFAULT", filepath=self.filepath)  # pyright: ignore[reportAttributeAccessIssue]
+            bpy.ops.image_to_mesh.generate("INVOKE_DEFAULT", filepath=self.filepath)
         except RuntimeError as error:
             self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
             return {"CANCELLED"}

@@ -1,5 +1,8 @@
 """Read the add-on's preferences; they are missing when it runs from a script."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 import bpy

@@ -5,6 +5,9 @@ At most one job runs at a time. In a window its events arrive through ``pump``, 
 Nothing here is saved in a .blend.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 import atexit

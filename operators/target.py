@@ -1,5 +1,8 @@
 """Where a result goes: remembered without a pointer, which undo would leave dangling."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,8 +25,8 @@ class Target:
     session_uid: int
 
     @classmethod
-    def of(cls, scene: bpy.types.Scene) -> Target:
-        return cls(scene.name, scene.session_uid)
+    def of(cls, context: bpy.types.Context) -> Target:
+        return cls(context.scene.name, context.scene.session_uid)
 
     def find(self) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
         """The scene, and the view layer that the artist sees it through.

@@ -1,8 +1,12 @@
 """The Image to Mesh tab of the 3D view's sidebar. Draws only; nothing here changes anything."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 import textwrap
+from typing import Literal
 
 import bpy
 
@@ -25,7 +29,7 @@ class IMAGE_TO_MESH_PT_main(_SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        settings = context.scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+        settings = context.scene.image_to_mesh
         layout.template_ID_preview(
             settings, "picture", open="image.open", rows=3, cols=6, hide_buttons=False
         )
@@ -37,13 +41,13 @@ class IMAGE_TO_MESH_PT_main(_SidebarPanel, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(settings, "detail")
         if session.is_running():
-            _draw_progress(layout)
+            _draw_progress(layout)  # pyright: ignore[reportArgumentType]
         else:
             button = layout.row()
             button.scale_y = 1.6
             button.context_pointer_set("image_to_mesh_panel", settings)  # lets poll tell why
             button.operator("image_to_mesh.generate", icon="MESH_MONKEY")
-            _draw_news(layout, context)
+            _draw_news(layout, context)  # pyright: ignore[reportArgumentType]
 
 
 class IMAGE_TO_MESH_PT_cut_out(_SidebarPanel, bpy.types.Panel):
@@ -56,7 +60,7 @@ class IMAGE_TO_MESH_PT_cut_out(_SidebarPanel, bpy.types.Panel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = context.scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+        settings = context.scene.image_to_mesh
         layout.prop(settings, "cut_out")
         row = layout.row()
         row.enabled = settings.cut_out in {"AUTO", "MASK"}
@@ -79,7 +83,7 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = context.scene.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
+        settings = context.scene.image_to_mesh
         layout.prop(settings, "size_m")
         layout.prop(settings, "texture_size")
         layout.prop(settings, "fov_x")
@@ -112,7 +116,10 @@ def _draw_news(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def _draw_wrapped(
-    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str
+    layout: bpy.types.UILayout,
+    context: bpy.types.Context,
+    text: str,
+    icon: Literal["ERROR", "CHECKMARK", "BLANK1"],
 ) -> None:
     """Labels do not wrap by themselves and would cut a long sentence short."""
     scale = context.preferences.system.ui_scale

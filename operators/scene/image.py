@@ -1,5 +1,8 @@
 """Pictures to packed Blender images, and Blender images to pictures."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -60,7 +63,8 @@ def image_pixels(image: bpy.types.Image) -> NDArray[np.uint8]:
     """
     width, height = image.size
     channels = image.channels
-    if width * height * channels == 0 or len(image.pixels) != width * height * channels:
+    stored = len(image.pixels)  # pyright: ignore[reportArgumentType]
+    if stored == 0 or stored != width * height * channels:
         return np.zeros((0, 0, 4), np.uint8)
     floats = np.empty(width * height * channels, np.float32)
     image.pixels.foreach_get(floats)

@@ -49,7 +49,7 @@ def material_from_pngs(
         node.image = image
         node.label = label
         node.location = (shader.location.x - 600.0, shader.location.y - 300.0 * row)
-        return node.outputs["Color"]
+        return node.outputs["Color"]  # pyright: ignore[reportOptionalSubscript]
 
     _link(tree, texture("Base Color", pngs.base_color, 0, is_colour=True), shader, "Base Color")
     _set(shader, "Metallic", arrays.metallic)
