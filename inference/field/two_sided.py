@@ -1,8 +1,8 @@
 """Turn the front and back surface seen from one camera into a closed solid.
 
 A point is inside when it lies behind the front surface, before the back surface and within the
-silhouette. Each of the three gives a distance; their smooth maximum is the field. Towards the
-silhouette the two surfaces are drawn together, so that sides close round instead of as a slab.
+silhouette. Each of the three gives a distance; their maximum is the field. Towards the silhouette
+the two surfaces are drawn together, so that sides close round instead of as a slab.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .grid import GridField
 
 Floats = NDArray[np.float32]
 
+FINEST = 0.4  # smallest cell of a slim solid, as a share of a cube's
 PAD = 3  # samples between the solid and the border of the grid
 
 
@@ -49,7 +50,8 @@ def solid_from_two_sides(
     Args:
         surface: The two sides.
         view: Where they were seen from.
-        cells: Grid cells along the solid's longest side.
+        cells: Grid cells along the longest side of a solid about as wide as high and deep; slim
+            ones get finer cells, so that the number of faces stays about the same.
         report: Called with the finished share, 0 to 1; raises to cancel.
         fillet: Radius of the rounding at the silhouette, in the view's units.
 
@@ -70,7 +72,7 @@ def solid_from_two_sides(
     # The frustum widens with depth, so the far end decides how wide the grid must be.
     low = np.append(np.minimum(rays.min(0) * depth_high, rays.min(0) * depth_low), depth_low)
     high = np.append(np.maximum(rays.max(0) * depth_high, rays.max(0) * depth_low), depth_high)
-    spacing = float((high - low).max()) / cells
+    spacing = _spacing(high - low, cells)
     counts = np.ceil((high - low) / spacing).astype(int) + 1 + 2 * PAD
     origin = (low - PAD * spacing).astype(np.float32)
     origin[2] = max(origin[2], 0.05 * view.distance)  # never behind the camera
@@ -92,14 +94,21 @@ def solid_from_two_sides(
         )
         before = (sides[..., 0] - (z - view.distance)) * sides[..., 2]
         behind = ((z - view.distance) - sides[..., 1]) * sides[..., 3]
-        both = _smooth_max(before, behind, spacing)
-        distance[:, :, k] = _smooth_max(both, -outline, spacing)
+        distance[:, :, k] = np.maximum(np.maximum(before, behind), -outline)
     # The blur takes steps off hollows and flats; alone it would eat thin legs and sharp ridges.
     distance = np.minimum(distance, _blurred(distance))
     border = np.ones_like(distance, bool)
     border[1:-1, 1:-1, 1:-1] = False
     distance[border] = np.maximum(distance[border], spacing)
     return GridField(distance, origin, spacing)
+
+
+def _spacing(extent: NDArray[np.floating], cells: int) -> float:
+    """Cell size that spends as many faces on any box as ``cells`` do on a cube."""
+    longest = float(extent.max())
+    area = 2 * float(extent[0] * extent[1] + extent[1] * extent[2] + extent[2] * extent[0])
+    fineness = np.sqrt(area / (6 * longest**2))
+    return longest / cells * float(np.clip(fineness, FINEST, 1))
 
 
 def signed_pixels(mask: Floats) -> Floats:
@@ -154,12 +163,6 @@ def _steepness(depth: Floats) -> Floats:
     smooth = cv2.GaussianBlur(depth, (0, 0), 1.0)
     dy, dx = np.gradient(smooth, step)
     return np.maximum(1.0 / np.sqrt(1.0 + dx * dx + dy * dy), 0.25).astype(np.float32)
-
-
-def _smooth_max(a: Floats, b: Floats, width: float) -> Floats:
-    """Maximum with its crease rounded over ``width`` (polynomial, after Quilez)."""
-    overlap = np.maximum(width - np.abs(a - b), 0)
-    return np.maximum(a, b) + overlap * overlap / np.float32(4 * width)
 
 
 def _blurred(grid: Floats) -> Floats:
