@@ -78,8 +78,8 @@ def _room(size: tuple[int, int], random: np.random.Generator) -> Image:
     height, width = size
     room = np.empty((height, width, 3), np.float32)
     horizon = int(height * random.uniform(0.35, 0.7))
-    room[:horizon] = random.uniform(90, 220) + random.uniform(-30, 30, 3)
-    room[horizon:] = random.uniform(60, 190) + random.uniform(-30, 30, 3)
+    room[:horizon] = random.uniform(90, 220) + random.uniform(-20, 20, 3)
+    room[horizon:] = random.uniform(60, 190) + random.uniform(-20, 20, 3)
     for _ in range(int(random.integers(3, 9))):
         wide, high = (random.uniform(0.05, 0.35, 2) * (width, height)).astype(int)
         left = int(random.integers(-wide // 2, width))
@@ -87,8 +87,8 @@ def _room(size: tuple[int, int], random: np.random.Generator) -> Image:
         colour = tuple(float(c) for c in random.uniform(20, 235, 3))
         cv2.rectangle(room, (left, bottom - high), (left + wide, bottom), colour, -1)
     for octave in (4, 16, 64):
-        grain = random.normal(0, 14 / np.sqrt(octave / 4), (octave, octave, 3)).astype(np.float32)
-        room += cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
+        grain = random.normal(0, 14 / np.sqrt(octave / 4), (octave, octave)).astype(np.float32)
+        room += cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
     light = np.linspace(1.12, 0.85, height, dtype=np.float32)[:, None, None]
     blurred = cv2.GaussianBlur(room * light, (0, 0), random.uniform(1, 4))
     noisy = blurred + random.normal(0, 2, room.shape)

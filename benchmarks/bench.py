@@ -1,0 +1,59 @@
+"""Run all benchmarks and print one table: speed, memory and, given objects, quality.
+
+python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--objects", type=Path, help="folder of .glb files to measure quality on")
+    parser.add_argument("--views", type=int, default=2, help="pictures of each object, 1 to 4")
+    parser.add_argument("--limit", type=int, help="only so many objects")
+    parser.add_argument("--photos", type=Path, help="folder of pictures to use as backgrounds")
+    parser.add_argument("--count", type=int, default=100, help="pictures of the batch; 0 for none")
+    parser.add_argument("--gui-json", type=Path, help="facts written by the tests in tests/gui")
+    arguments = parser.parse_args()
+    out = arguments.out
+    gui = ["--gui-json", str(arguments.gui_json)] if arguments.gui_json else []
+    sections = [("SPEED", _run("speed.py", out, *gui))]
+    if arguments.count:
+        sections.append(("MEMORY", _run("batch_memory.py", out, "--count", str(arguments.count))))
+    if arguments.objects is not None:
+        options = ["--objects", str(arguments.objects), "--views", str(arguments.views)]
+        for name in ("limit", "photos"):
+            if getattr(arguments, name) is not None:
+                options += [f"--{name}", str(getattr(arguments, name))]
+        text = _run("quality.py", out, *options)
+        sections.append(("QUALITY", text[text.rindex("\n\n") + 2 :]))
+    sheet = "\n".join(f"=== {name} ===\n{text.strip()}\n" for name, text in sections)
+    (out / "bench.txt").write_text(sheet, encoding="utf-8")
+    sys.stdout.write(f"\n{sheet}")
+    return 0
+
+
+def _run(script: str, out: Path, *options: str) -> str:
+    """Run one benchmark, show its output as it comes, and give it back."""
+    command = [sys.executable, str(HERE / script), "--out", str(out), *options]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stderr.write(line)
+            lines.append(line)
+    if process.returncode:
+        raise SystemExit(f"{script} failed with status {process.returncode}: see above.")
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
