@@ -201,7 +201,7 @@ def _write(
             scene,
             scene.view_layers[0],
             named,
-            work.pngs,
+            work.prepared,
             provenance(named, request),
             use_matched_render=True,
         )

@@ -58,7 +58,7 @@ class Delivery:
             scene,
             view_layer,
             result,
-            self.work.pngs,
+            self.work.prepared,
             provenance(result, self.request),
             use_matched_render=is_matched,
         )

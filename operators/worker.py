@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from ..inference.contracts import CutOut, Reconstruction, Request
 from ..inference.job import Report
-from .scene.build import ReconstructionPngs
+from .scene.build import Prepared
 
 PACKING_BEGINS = 0.97
 
 
 class Reconstructing:
-    """One reconstruction with its pictures encoded for Blender.
+    """One reconstruction with all that can be done ahead for Blender.
 
     Attributes:
-        pngs: Set when ``run`` has ended well, before its result reaches the main thread.
+        prepared: Set when ``run`` has ended well, before its result reaches the main thread.
     """
 
-    pngs: ReconstructionPngs
+    prepared: Prepared
 
     def run(self, request: Request, report: Report) -> Reconstruction:
-        """Reconstruct, then encode, both off the main thread."""
+        """Reconstruct, then encode pictures, both off the main thread."""
         from ..inference import pipeline
 
         def report_share(fraction: float, stage: str) -> None:
@@ -27,7 +27,7 @@ class Reconstructing:
 
         result = pipeline.run(request, report_share)
         report(PACKING_BEGINS, "Packing the textures")
-        self.pngs = ReconstructionPngs.from_reconstruction(result)
+        self.prepared = Prepared.from_reconstruction(result)
         return result
 
 

@@ -11,20 +11,31 @@ from ...inference.contracts import Reconstruction
 from .camera import camera_from_arrays, match_render
 from .image import PngImage, image_from_png
 from .material import MaterialPngs, material_from_pngs
-from .mesh import mesh_from_arrays
+from .mesh import is_sound, mesh_from_arrays
 
 
 @dataclass(frozen=True, slots=True)
-class ReconstructionPngs:
-    """Every picture of a reconstruction, encoded on the worker thread."""
+class Prepared:
+    """What the worker does ahead, so that Blender's main thread is held up as little as can be.
+
+    Attributes:
+        material: The material's maps, encoded.
+        picture: The picture, encoded.
+        is_mesh_sound: Blender need not check the mesh.
+    """
 
     material: MaterialPngs
     picture: PngImage
+    is_mesh_sound: bool
 
     @classmethod
-    def from_reconstruction(cls, result: Reconstruction) -> ReconstructionPngs:
-        """Encode every map; takes up to a second, so never call it on the main thread."""
-        return cls(MaterialPngs.from_arrays(result.material), PngImage.from_pixels(result.picture))
+    def from_reconstruction(cls, result: Reconstruction) -> Prepared:
+        """Encode and check; takes up to a second, so never call it on the main thread."""
+        return cls(
+            MaterialPngs.from_arrays(result.material),
+            PngImage.from_pixels(result.picture),
+            is_sound(result.mesh),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ def add_reconstruction(
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
     result: Reconstruction,
-    pngs: ReconstructionPngs,
+    prepared: Prepared,
     properties: Mapping[str, str],
     *,
     use_matched_render: bool,
@@ -58,19 +69,19 @@ def add_reconstruction(
         scene: Scene that receives the result.
         view_layer: One of its view layers.
         result: What to build.
-        pngs: Its encoded pictures.
+        prepared: What the worker did ahead for it.
         properties: Custom properties of the object that say where it comes from.
         use_matched_render: Render through the matched camera at the picture's size. Without it a
             scene's own camera and render size stay; only a scene without a camera gets this one.
     """
     blocks: list[bpy.types.ID] = []
     try:
-        mesh = mesh_from_arrays(result.mesh, result.name)
+        mesh = mesh_from_arrays(result.mesh, result.name, is_checked=prepared.is_mesh_sound)
         blocks.append(mesh)
-        material, images = material_from_pngs(result.name, result.material, pngs.material)
+        material, images = material_from_pngs(result.name, result.material, prepared.material)
         blocks += [material, *images]
         mesh.materials.append(material)
-        picture = image_from_png(f"{result.name} Picture", pngs.picture, is_colour=True)
+        picture = image_from_png(f"{result.name} Picture", prepared.picture, is_colour=True)
         blocks.append(picture)
         camera = camera_from_arrays(
             result.camera, f"{result.name} Camera", picture, result.mesh.positions

@@ -6,23 +6,24 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from bpy_extras.object_utils import world_to_camera_view
-from image_to_mesh.inference.contracts import MaterialArrays
-from image_to_mesh.operators.scene.build import ReconstructionPngs, add_reconstruction
+from image_to_mesh.inference.contracts import MaterialArrays, MeshArrays
+from image_to_mesh.operators.scene.build import Prepared, add_reconstruction
 from image_to_mesh.operators.scene.image import (
     PngImage,
     image_from_png,
     image_pixels,
     safe_name,
 )
+from image_to_mesh.operators.scene.mesh import is_sound
 
 
 @pytest.fixture
 def build():
     def add(result, **options):
         scene = bpy.context.scene
-        pngs = ReconstructionPngs.from_reconstruction(result)
+        prepared = Prepared.from_reconstruction(result)
         options = {"use_matched_render": True, **options}
-        return add_reconstruction(scene, scene.view_layers[0], result, pngs, {}, **options)
+        return add_reconstruction(scene, scene.view_layers[0], result, prepared, {}, **options)
 
     return add
 
@@ -156,9 +157,41 @@ def test_file_names_keep_every_alphabet():
     assert safe_name('Stühl 椅子/a:b*"c') == "Stühl_椅子_a_b__c"
 
 
-def test_a_mesh_that_blender_repairs_still_arrives(build, reconstruction, caplog):
+def fold(mesh):
+    mesh.corners[:4] = [0, 0, 1, 1]
+
+
+def cross(mesh):
+    mesh.corners[-3:] = [1, 2, 1]
+
+
+def point_nowhere(mesh):
+    mesh.corners[5] = 99
+
+
+def lose_a_vertex(mesh):
+    mesh.positions[2] = np.nan
+
+
+def lose_a_uv(mesh):
+    mesh.corner_uvs[2] = np.inf
+
+
+@pytest.mark.parametrize("damage", [fold, cross, point_nowhere, lose_a_vertex, lose_a_uv])
+def test_a_damaged_mesh_is_noticed_and_still_arrives(build, reconstruction, caplog, damage):
     result = reconstruction()
-    result.mesh.corners[:4] = [0, 0, 1, 1]  # a face that folds onto itself
+    assert is_sound(result.mesh)
+    damage(result.mesh)
+    assert not is_sound(result.mesh)
     built = build(result)
     assert 0 < len(built.object.data.polygons) <= 7
+    assert not built.object.data.validate()
     assert "repair" in caplog.text
+
+
+def test_face_sizes_that_blender_cannot_hold_are_noticed():
+    arrays = MeshArrays(
+        np.zeros((5, 3), np.float32), np.arange(5, dtype=np.int32), np.array([5], np.int32),
+        np.zeros((5, 2), np.float32),
+    )  # fmt: skip
+    assert not is_sound(arrays)
