@@ -27,7 +27,8 @@ def main() -> int:
     gui = ["--gui-json", str(arguments.gui_json)] if arguments.gui_json else []
     sections = [("SPEED", _run("speed.py", out, *gui))]
     if arguments.count:
-        sections.append(("MEMORY", _run("batch_memory.py", out, "--count", str(arguments.count))))
+        text = _run("batch_memory.py", out, "--count", str(arguments.count))
+        sections.append(("MEMORY", text.strip().splitlines()[-1]))  # Blender's exporters chat
     if arguments.objects is not None:
         options = ["--objects", str(arguments.objects), "--views", str(arguments.views)]
         for name in ("limit", "photos"):

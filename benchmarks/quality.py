@@ -78,7 +78,7 @@ def main() -> int:
     )
     parser.add_argument("--photos", type=Path, help="folder of pictures to use as backgrounds")
     parser.add_argument("--detail", default="medium")
-    parser.add_argument("--texture-size", type=int, default=1024)
+    parser.add_argument("--texture-size", type=int, default=256)
     parser.add_argument(
         "--oracle", nargs="*", choices=ORACLES, help="take these from the truth; none named: all"
     )
