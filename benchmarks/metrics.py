@@ -225,6 +225,24 @@ def triangulate(
     return triangles
 
 
+def weld(
+    positions: NDArray[np.floating], triangles: NDArray[np.integer]
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """Merge vertices at equal positions and drop the triangles that collapse.
+
+    Readers of glTF do this, because seams of the texture split vertices there: a mesh must still
+    be closed afterwards.
+
+    Args:
+        positions: (V, 3).
+        triangles: (T, 3) vertex indices.
+    """
+    merged, index = np.unique(positions, axis=0, return_inverse=True)
+    triangles = index.reshape(-1)[triangles]
+    a, b, c = triangles.T
+    return merged, triangles[(a != b) & (b != c) & (c != a)]
+
+
 def check_solid(
     positions: NDArray[np.floating], corners: NDArray[np.integer], face_sizes: NDArray[np.integer]
 ) -> Solidity:

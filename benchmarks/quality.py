@@ -255,10 +255,13 @@ def score(result: Reconstruction, observation: Observation, view: View) -> dict[
     faces = metrics.triangulate(positions, mesh.corners, mesh.face_sizes)
     ours = positions[faces]
     solid = metrics.check_solid(mesh.positions, mesh.corners, mesh.face_sizes)
+    merged, triangles = metrics.weld(mesh.positions, faces)
+    welded = metrics.check_solid(merged, triangles.ravel(), np.full(len(triangles), 3))
     row: dict[str, Any] = {
         "faces": len(mesh.face_sizes),
         "watertight": solid.is_watertight and result.is_watertight,
         "manifold": solid.is_manifold,
+        "welded": welded.is_closed and welded.is_oriented,
         "degenerate": solid.degenerate,
         "parts": solid.parts,
     }
@@ -379,7 +382,7 @@ def _line(row: dict[str, Any], label: str, count: int = 1) -> str:
     measures = ("cd", *(f"f{t}" for t in metrics.THRESHOLDS))
     groups = ["/".join(f"{row[f'{key}_{m}']:.3f}" for m in METHODS) for key in measures]
     values = "".join(f" {row[key]:{form}}" for _, key, form in COLUMNS)
-    solid = f"{100 * min(row['watertight'], row['manifold']):5.0f}%"
+    solid = f"{100 * min(row['watertight'], row['manifold'], row['welded']):5.0f}%"
     return f"{label:34s}{count:<3d} " + " ".join(groups).replace("0.", ".") + values + "  " + solid
 
 

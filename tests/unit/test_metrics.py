@@ -11,7 +11,10 @@ pytest.importorskip("embreex")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import baselines
+import memory_curve
 import metrics
+import pictures
+import quality
 import rays
 
 
@@ -128,6 +131,17 @@ def test_face_without_area_is_found() -> None:
     assert solidity(positions, triangles).degenerate >= 1
 
 
+def test_weld_joins_split_seams_and_drops_what_collapses() -> None:
+    positions, triangles = sphere()
+    split, loose = positions[triangles.ravel()], np.arange(triangles.size).reshape(-1, 3)
+    assert not solidity(split, loose).is_closed
+    merged, welded = metrics.weld(split, loose)
+    assert len(merged) == len(positions)
+    assert solidity(merged, welded).is_watertight
+    collapsed = np.concatenate([loose, [[0, 0, 1]]])
+    assert len(metrics.weld(split, collapsed)[1]) == len(triangles)
+
+
 def test_mask_iou() -> None:
     a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
     assert metrics.mask_iou(a, b) == 1
@@ -198,3 +212,31 @@ def test_ray_cast_sphere_has_exact_depth_and_normals() -> None:
     assert np.abs(hits.back - (b + root) / a)[sure].max() < 2e-3
     exact = directions * ((b - root) / a)[..., None] - np.array([0, 0, 4])
     assert metrics.normal_errors(hits.normals, exact, sure)[1] < 1.5
+
+
+def test_failed_picture_counts_as_no_match_at_all() -> None:
+    good = {"object": "cup", "view": "cup_0", "background": "plain", "seconds": 2.0}
+    good |= {"watertight": True, "manifold": True, "welded": True}
+    good |= {f"{key}_{m}": 0.8 for m in quality.METHODS for key in ("cd", "f0.02", "f0.05", "f0.1")}
+    good |= {key: 1.0 for _, key, _ in quality.COLUMNS}
+    bad = {"object": "cup", "view": "cup_1", "background": "plain", "error": "No subject."}
+    text = quality.table([good, bad])
+    mean = next(line for line in text.splitlines() if line.startswith("cup"))
+    assert ".800/.800/.800 .400/.400/.400" in mean
+    assert "FAILED cup_1 plain: No subject." in text
+
+
+def test_memory_level_ignores_what_a_stage_needs_for_a_moment() -> None:
+    growing = [(n, 500 + 2.0 * n + spike) for n in range(20) for spike in (300, 0, 50)]
+    flat = [(n, 500 + spike) for n in range(20) for spike in (300, 0, 50)]
+    assert memory_curve.summarise(growing, 20)["slope_mb"] == pytest.approx(2.0)
+    assert memory_curve.summarise(flat, 20)["slope_mb"] == pytest.approx(0.0, abs=1e-9)
+    assert memory_curve.summarise(flat, 20)["end_mb"] == pytest.approx(500)
+
+
+def test_mug_is_whole_and_stands_on_transparency() -> None:
+    picture = pictures.mug(64, 3)
+    subject = picture[..., 3] > 0
+    assert 0.1 < subject.mean() < 0.6
+    assert not subject[[0, -1]].any()
+    assert not subject[:, [0, -1]].any()
