@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PUMP_INTERVAL = 0.1  # seconds between looks at the queue
 RUN_INTERVAL = 0.05  # seconds between looks when nothing else can happen meanwhile
+REDRAW_INTERVAL = 0.5  # seconds; a progress bar needs no more, and drawing holds up everything
 SHUTDOWN_PATIENCE = 5.0  # seconds that disabling the add-on or quitting may take
 
 Result = Reconstruction | CutOut
@@ -44,6 +45,8 @@ class _Task:
 
 _task: _Task | None = None
 _stopping: Job | None = None  # asked to stop, its thread not ended yet; its result is unwanted
+_redrawn_at = 0.0
+_news_since_redraw = False
 
 last_event: Progress | Failed | Cancelled | None = None
 """The newest news for the panel; None after a success, which ``last_summary`` describes."""
@@ -75,6 +78,7 @@ def start(job: Job, finish: Finish, settings: Settings) -> None:
     """
     _begin(_Task(job, finish, time.perf_counter()), settings)
     _ensure_timer()
+    _redraw_sidebars()
 
 
 def run(
@@ -138,24 +142,24 @@ def cancel() -> None:
 
 def pump() -> float | None:
     """Move finished work into Blender; returning None ends the timer."""
-    global _task, _stopping, last_event
+    global _task, _stopping, last_event, _news_since_redraw
     if _stopping is not None and _stopping.join(0.0):
         _stopping = None
         _redraw_sidebars()
     if _task is not None:
-        for event in _task.job.events():
+        events = list(_task.job.events())
+        for event in events:
             if isinstance(event, Progress):
                 last_event = event
             else:
                 task, _task = _task, None
                 assert task.finish is not None
                 conclude(event, task.finish, time.perf_counter() - task.started)
-                break
-        else:
+        _news_since_redraw |= bool(events)
+        is_due = time.perf_counter() - _redrawn_at >= REDRAW_INTERVAL
+        if _news_since_redraw and (_task is None or is_due):
             _redraw_sidebars()
-            return PUMP_INTERVAL
-        _redraw_sidebars()
-    return None if _stopping is None else PUMP_INTERVAL
+    return PUMP_INTERVAL if _task is not None or _stopping is not None else None
 
 
 def forget() -> None:
@@ -190,12 +194,14 @@ def _ensure_timer() -> None:
 
 def _redraw_sidebars() -> None:
     """Show the newest state. Tagging must follow the change, or a button stays grey."""
+    global _redrawn_at, _news_since_redraw
+    _redrawn_at, _news_since_redraw = time.perf_counter(), False
     manager = bpy.context.window_manager
     for window in manager.windows if manager is not None else ():
         for area in window.screen.areas if window.screen is not None else ():
-            if area.type in {"VIEW_3D", "IMAGE_EDITOR"}:
+            if area.type == "VIEW_3D":
                 for region in area.regions:
-                    if region.type in {"UI", "WINDOW"}:
+                    if region.type == "UI":  # drawing the scene anew would cost far more
                         region.tag_redraw()
 
 
