@@ -212,6 +212,7 @@ def _abandon_on_load(_path: object) -> None:
     forget()
 
 
+@persistent
 def _shut_down(_unused: object = None) -> None:
     """Ask the worker to stop and wait a little.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import types
@@ -38,6 +39,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave without tearing Blender down: some bpy wheels crash or hang there."""
+    shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(config.stash.get(_STATUS, 0))

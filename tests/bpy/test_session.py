@@ -155,6 +155,13 @@ def test_a_run_is_stopped_when_the_process_ends(running, pipeline):
     assert not has_result()
 
 
+def test_handlers_survive_opening_a_file():
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert session._abandon_on_load in bpy.app.handlers.load_pre
+    at_exit = getattr(bpy.app.handlers, "exit_pre", None)
+    assert at_exit is None or session._shut_down in at_exit
+
+
 def test_interrupting_the_waiting_call_stops_the_worker(pipeline, picture, monkeypatch):
     from image_to_mesh.inference.contracts import PictureFile, Request
     from image_to_mesh.inference.job import Job
