@@ -40,7 +40,9 @@ STRIDE = 64  # the deepest features are this much smaller than the picture
 class ObjectGeometry:
     """A thing seen by a crop's own camera (OpenCV axes); S is the side the network ran at.
 
-    The unit of depth is half the crop's width at the object's distance.
+    The unit of depth is half the crop's width at the object's mean front depth: with t the tangent
+    of half the crop's field of view, depth z at crop coordinates u, v (-1 to 1) lies at
+    D (1 + t z) (t u, t v, 1) for any distance D.
 
     Attributes:
         mask: (S, S) float32, 0 background to 1 subject.
