@@ -77,6 +77,7 @@ def main() -> int:
         "--backgrounds", nargs="+", choices=backgrounds.KINDS, default=list(backgrounds.KINDS)
     )
     parser.add_argument("--photos", type=Path, help="folder of pictures to use as backgrounds")
+    parser.add_argument("--weights", type=Path, help="a .safetensors to try instead of our own")
     parser.add_argument("--detail", default="medium")
     parser.add_argument("--texture-size", type=int, default=256)
     parser.add_argument(
@@ -101,6 +102,8 @@ def main() -> int:
         arguments.detail, arguments.texture_size, frozenset(oracle or ()), tuple(photos)
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.weights is not None:
+        use_weights(arguments.weights)
     rows = []
     for name in names:
         view = load_view(folder, name)
@@ -170,6 +173,14 @@ def measure(
     if keep_mesh:
         save_mesh(out / "meshes" / f"{view.name}_{kind}.npz", result)
     return row
+
+
+def use_weights(path: Path) -> None:
+    """Let the pipeline load another file of weights, with its JSON beside it."""
+    from image_to_mesh.inference.models import two_sided
+
+    load = two_sided.load
+    two_sided.load = lambda device: load(device, path)
 
 
 def write_picture(view: View, kind: str, photos: Sequence[Path], folder: Path) -> Path:
