@@ -13,6 +13,7 @@ from ..camera import CropView
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
 from ..errors import CutOutError
 from ..field.integrate import fuse_depth_and_normals
+from ..field.outline import local_width
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
 from ..surface.nets import drop_small_parts, surface_nets
 from ..texture.charts import cut_into_charts
@@ -25,6 +26,7 @@ Floats = NDArray[np.float32]
 CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
 ROUGHNESS = 0.6
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
+DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
 
@@ -125,10 +127,22 @@ def two_sided_surface(observation: Observation, report: Callable[[float], None])
         depth, observation.normals, mask, view.crop_rays(size), lambda: report(0.0)
     )
     front = sharp - np.float32(view.distance)
-    back = _smoothed(back - centre, mask, BACK_BLUR * size)
+    back = np.minimum(back - centre, front + _deepest(mask))
+    back = _smoothed(back, mask, BACK_BLUR * size)
     back = np.maximum(back, front + 0.02).astype(np.float32)
     nearest = nearest_inside(mask)
     return TwoSidedSurface(front.ravel()[nearest], back.ravel()[nearest], observation.mask)
+
+
+def _deepest(mask: NDArray[np.bool_]) -> Floats:
+    """(S, S) largest believable thickness in the view's units.
+
+    Depth that nothing in the picture shows is the network's weakest guess, above all for slim
+    things: few are much deeper than their outline is wide.
+    """
+    size = mask.shape[0]
+    width = cv2.GaussianBlur(local_width(mask), (0, 0), 0.012 * size) * (2.0 / size)
+    return np.float32(DEEPEST) * np.maximum(width, 0.02)
 
 
 def _smoothed(values: Floats, mask: NDArray[np.bool_], sigma: float) -> Floats:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from image_to_mesh.inference.camera import CropView, PinholeCamera
@@ -211,3 +213,15 @@ def test_a_solid_scene_is_closed_and_textured_all_round():
     uv = mesh.corner_uvs[quads]
     d, e = uv[:, 2] - uv[:, 0], uv[:, 3] - uv[:, 1]
     assert (np.abs(d[:, 0] * e[:, 1] - d[:, 1] * e[:, 0]) > 1e-9).mean() > 0.99
+
+
+def test_a_guess_that_is_far_too_deep_is_held_back():
+    deep = egg()
+    pole = np.zeros_like(deep.mask)
+    pole[30:226, 120:136] = 1
+    flat = np.zeros_like(deep.front)
+    facing = np.zeros_like(deep.normals) - np.float32([0, 0, 1])
+    deep = replace(deep, mask=pole, front=flat, back=flat + 1.5, normals=facing)
+    mesh = object_engine.build_object(deep, "low", 256, 1.0, no_stage).mesh
+    extent = np.ptp(mesh.positions, axis=0)
+    assert extent[2] < 3 * extent[0]

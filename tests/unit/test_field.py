@@ -3,6 +3,7 @@ import pytest
 from image_to_mesh.inference.camera import CropView, PinholeCamera
 from image_to_mesh.inference.field.grid import GridField
 from image_to_mesh.inference.field.integrate import fuse_depth_and_normals
+from image_to_mesh.inference.field.outline import local_width
 from image_to_mesh.inference.field.two_sided import (
     TwoSidedSurface,
     nearest_inside,
@@ -137,3 +138,15 @@ def test_grid_query_is_exact_on_a_plane():
     points = np.array([[1.3, 2.2, 3.1], [2.9, 3.0, 4.0], [-5, 2, 3]], np.float32)
     assert np.allclose(field.query(points), [-0.7, 0.9, -1.0], atol=2e-3)
     assert np.allclose(field.gradient(points[:1]), [[1, 0, 0]], atol=1e-3)
+
+
+def test_local_width_of_a_cross_is_that_of_each_bar():
+    mask = np.zeros((200, 200), bool)
+    mask[20:180, 80:120] = True
+    mask[95:105, 10:190] = True
+    width = local_width(mask)
+    assert width[40:60, 85:115].min() == pytest.approx(40, abs=4)
+    assert width[60, 81] == pytest.approx(40, abs=8)
+    assert width[97:103, 30:60].max() == pytest.approx(10, abs=2)
+    assert width[~mask].max() == 0
+    assert local_width(np.zeros((9, 9), bool)).max() == 0
