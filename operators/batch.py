@@ -26,6 +26,7 @@ from .scene.build import add_reconstruction
 from .worker import Reconstructing
 
 LOG_NAME = "batch.jsonl"
+BUG_WORDS = "hit a bug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _convert_one(
     except ImageToMeshError as error:
         return outcome("error", 0, str(error))
     except Exception:  # noqa: BLE001 - one bad picture must not end a night's work
-        sentence = "Image to Mesh hit a bug while writing the result: send us the details."
+        sentence = f"Image to Mesh {BUG_WORDS} while writing the result: send us the details."
         return outcome("error", 0, sentence, traceback.format_exc())
 
 
@@ -290,7 +291,7 @@ def _fingerprint(path: Path) -> str:
 
 def _log(folder: Path, outcome: Outcome) -> None:
     record = asdict(outcome)
-    if not outcome.details:
+    if BUG_WORDS not in outcome.message:  # whoever reads the log can act on any other sentence
         del record["details"]
     with writing_to(folder), (folder / LOG_NAME).open("a", encoding="utf-8") as log:
         log.write(json.dumps(record, ensure_ascii=False) + "\n")

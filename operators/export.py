@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -105,14 +106,14 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT} or _names_full_disk(error):
             raise _disk_full(folder) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise OutputUnusable(
                 f"{folder} cannot be written to: choose another output folder."
             ) from error
         raise OutputUnusable(
-            f"{folder} cannot be used ({error.strerror}): choose another output folder."
+            f"{folder} cannot be used ({error.strerror or error}): choose another output folder."
         ) from error
 
 
@@ -184,6 +185,11 @@ def _failure(folder: Path, sentence: str) -> OutputError:
     return _disk_full(folder) if full else OutputError(sentence)
 
 
+def _names_full_disk(error: Exception) -> bool:
+    """Blender hands the system's words on, but not its error number."""
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
 @contextmanager
 def _blaming_the_disk(folder: Path) -> Iterator[None]:
     """Blender's exporters raise RuntimeError for everything, a full disk included."""
@@ -195,8 +201,13 @@ def _blaming_the_disk(folder: Path) -> Iterator[None]:
             " the preferences."
         ) from error
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("Error: ")
-        raise _failure(folder, f"Blender could not export the result ({reason}).") from error
+        if _names_full_disk(error):
+            raise _disk_full(folder) from error
+        lines = [line for line in str(error).splitlines() if line and "Location: " not in line]
+        reason = lines[-1].removeprefix("Error: ") if lines else "no reason given"
+        raise _failure(
+            folder, f"Blender could not export the result ({reason}): try another format."
+        ) from error
 
 
 @contextmanager
@@ -221,6 +232,7 @@ def _write_glb(path: Path, scene: bpy.types.Scene, built: Built, result: Reconst
             export_extras=True,  # where the result comes from
             export_yup=True,
         )
+    gc.collect()  # the exporter leaves decoded images in reference cycles: megabytes per result
 
 
 def _write_blend(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:

@@ -1,6 +1,7 @@
 """Folders of pictures: going on, resuming, never overwriting, leaving nothing behind."""
 
 import errno
+import gc
 import json
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_a_bad_picture_in_the_middle_does_not_stop_the_rest(pipeline, folder, ou
     assert [line["status"] for line in log] == ["done", "error", "done"]
     assert log[1]["message"] == "The picture cannot be read: choose another."
     assert [line["faces"] for line in log] == [7, 0, 7]
+    assert not any("details" in line for line in log)
     assert all(line["seconds"] >= 0 for line in log)
 
 
@@ -132,6 +134,17 @@ def test_pictures_with_one_stem_get_files_of_their_own(pipeline, folder, output)
     ]  # fmt: skip
     call(folder, output)
     assert [line["status"] for line in log_of(output)][5:] == ["skipped"] * 5
+
+
+def test_glb_exports_leave_no_images_in_memory(pipeline, folder, output):
+    add_pictures(folder, *(f"{index}.png" for index in range(4)))
+    gc.disable()
+    try:
+        call(folder, output, format="GLB")
+        left = [o for o in gc.get_objects() if type(o).__name__ == "ExportImage"]
+    finally:
+        gc.enable()
+    assert len(left) <= 3  # what the last export still holds, of twelve
 
 
 def test_the_open_file_is_left_alone_and_memory_stays_flat(pipeline, folder, output):
@@ -233,7 +246,11 @@ def exporter(error):
     ("error", "sentence"),
     [
         (AttributeError("gone"), "exporter for this format is switched off: enable it"),
-        (RuntimeError("Error: broken pipe"), r"could not export the result (broken pipe)."),
+        (
+            RuntimeError("Error: broken pipe\nLocation: ops.py:109\n"),
+            "could not export the result (broken pipe): try another format.",
+        ),
+        (RuntimeError(""), "could not export the result (no reason given)"),
         (None, "Blender wrote no ply file: try another format."),
         (KeyError("lost"), "hit a bug while writing the result"),
     ],
@@ -248,6 +265,22 @@ def test_a_failing_exporter_is_one_pictures_error(
     assert len(log_of(output)) == 2
     assert names(output) == ["batch.jsonl"]
     assert ("details" in log_of(output)[0]) == isinstance(error, KeyError)
+
+
+def test_an_exporter_that_names_the_full_disk_is_believed(pipeline, folder, output, monkeypatch):
+    add_pictures(folder, "a.png", "b.png")
+    monkeypatch.setitem(export._WRITERS, "ply", exporter(error))
+    with pytest.raises(RuntimeError, match="is full: free some space"):
+        call(folder, output)
+
+
+def test_a_bug_in_a_run_is_logged_with_its_traceback(pipeline, folder, output):
+    add_pictures(folder, "a.png")
+    pipeline.error = KeyError("lost key")
+    call(folder, output)
+    (line,) = log_of(output)
+    assert "hit a bug" in line["message"]
+    assert "lost key" in line["details"]
 
 
 def test_a_cancelled_run_is_logged(pipeline, folder, output):
