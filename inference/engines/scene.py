@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from ..camera import PinholeCamera
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
-from ..surface.relief import border_ring, grid_quads, relief_faces, sharpen_jumps
+from ..surface.relief import border_ring, cut_relief, grid_quads, sharpen_jumps
 from .upright import steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
 
 VERTICES: dict[Detail, int] = {"low": 192, "medium": 384, "high": 640, "ultra": 1024}
 ROUGHNESS = 0.8
+EDGE_BLUR = 9.0  # half width of the network's depth edges in its own pixels
 WALL_SHARE = 0.12  # share of the picture mirrored onto the side walls of a solid
 
 
@@ -59,8 +60,12 @@ def build_scene(
     longest = min(VERTICES[detail], max(height, width))
     scale = longest / max(height, width)
     rows, columns = max(round(height * scale), 3), max(round(width * scale), 3)
+    seen = depth.shape
     depth = _guided_enlarge(depth, pixels, rows, columns)
-    depth = sharpen_jumps(depth) * np.float32(median_m / float(np.median(depth)))
+    blur = EDGE_BLUR * longest / max(seen)
+    depth = sharpen_jumps(depth, max(2, round(blur))) * np.float32(
+        median_m / float(np.median(depth))
+    )
     report(0.3)
 
     # The outermost vertices lie on the picture's border, so the relief fills the frame.
@@ -73,11 +78,9 @@ def build_scene(
     if is_solid:
         positions, corners, sizes, corner_uvs = _closed(points, uvs)
     else:
-        quads = relief_faces(points)
-        used, corners = np.unique(quads, return_inverse=True)
-        positions = points.reshape(-1, 3)[used]
-        corner_uvs = uvs.reshape(-1, 2)[quads].reshape(-1, 2)
-        corners, sizes = corners.reshape(-1), np.full(len(quads), 4)
+        positions, quads, source = cut_relief(points)
+        corner_uvs = uvs.reshape(-1, 2)[source[quads]].reshape(-1, 2)
+        corners, sizes = quads.reshape(-1), np.full(len(quads), 4)
     report(0.8)
 
     axis = np.array([0.0, 0.0, 1.0])

@@ -95,25 +95,28 @@ def rays(height, width):
     return np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
 
 
-def test_a_step_is_cut_and_a_floor_is_not():
+def test_a_step_is_cut_without_a_crack_and_a_floor_is_not():
     depth = np.full((40, 60), 2.0, np.float32)
     depth[:, 30:] = 5
-    quads = relief.relief_faces(rays(40, 60) * depth[..., None])
-    columns = np.sort(quads % 60, axis=1)
-    assert not ((columns[:, 0] == 29) & (columns[:, 3] == 30)).any()
-    assert len(quads) == 39 * 58
+    vertices, quads, source = relief.cut_relief(rays(40, 60) * depth[..., None])
+    assert len(quads) == 39 * 59  # every cell is still there
+    assert np.ptp(vertices[quads][..., 2], axis=1).max() < 1e-4  # and none spans the step
+    assert len(vertices) == 40 * 61
+    assert np.allclose(vertices / vertices[:, 2:], rays(40, 60).reshape(-1, 3)[source], atol=1e-6)
+    assert topology.face_components(quads, len(vertices)).max() == 1
     direction = rays(40, 60)
     floor = 1.0 / np.maximum(direction[..., 1] + 0.45, 0.02)
-    assert len(relief.relief_faces(direction * floor[..., None].astype(np.float32))) == 39 * 59
+    vertices, quads, _ = relief.cut_relief(direction * floor[..., None].astype(np.float32))
+    assert len(vertices) == 40 * 60
 
 
 def test_a_blurred_edge_becomes_a_step():
-    ramp = np.interp(np.arange(60), [0, 27, 33, 59], [2, 2, 5, 5]).astype(np.float32)
-    sharp = relief.sharpen_jumps(np.tile(ramp, (20, 1)), rounds=5)
+    ramp = np.interp(np.arange(60), [0, 24, 36, 59], [2, 2, 5, 5]).astype(np.float32)
+    sharp = relief.sharpen_jumps(np.tile(ramp, (20, 1)), reach=8)
     between = (sharp > 2.2) & (sharp < 4.8)
     assert between.sum() <= 20
-    plane = np.tile(np.linspace(2, 3, 60, dtype=np.float32), (20, 1))
-    assert np.allclose(relief.sharpen_jumps(plane), plane)
+    floor = np.tile(1 / np.linspace(0.2, 1, 60, dtype=np.float32), (20, 1))
+    assert np.allclose(relief.sharpen_jumps(floor, reach=8)[:, 8:-8], floor[:, 8:-8])
 
 
 def test_the_border_ring_goes_once_around():
