@@ -267,7 +267,16 @@ def test_a_failing_exporter_is_one_pictures_error(
     assert ("details" in log_of(output)[0]) == isinstance(error, KeyError)
 
 
-def test_an_exporter_that_names_the_full_disk_is_believed(pipeline, folder, output, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Traceback\nOSError: [Errno 28] No space left on device\nLocation: x"),
+        OSError("Error: No space left on device\n"),  # as bpy.data.libraries.write says it
+    ],
+)
+def test_an_exporter_that_names_the_full_disk_is_believed(
+    pipeline, folder, output, monkeypatch, error
+):
     add_pictures(folder, "a.png", "b.png")
     monkeypatch.setitem(export._WRITERS, "ply", exporter(error))
     with pytest.raises(RuntimeError, match="is full: free some space"):
