@@ -16,7 +16,7 @@ from . import session, worker
 from .generate import cursor_progress
 from .preferences import preferred_device
 from .request import mask_from_image, request_from, settings_from, source_from_image
-from .scene.image import PngImage, image_from_png, pack_png
+from .scene.image import PngImage, image_from_png
 from .target import Target
 
 PREVIEW_SIDE = 1024  # pixels; enough to judge an edge by
@@ -139,14 +139,13 @@ class IMAGE_TO_MESH_OT_new_mask(_CutOutOperator, bpy.types.Operator):
 
 def _show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
     panel = scene.image_to_mesh
-    preview = panel.cutout_preview
-    if preview is None:
-        preview = image_from_png(f"Cut-out: {cut.picture.name}", png, is_colour=True)
-        panel.cutout_preview = preview
-    else:
+    old = panel.cutout_preview
+    preview = image_from_png(f"Cut-out: {cut.picture.name}", png, is_colour=True)
+    panel.cutout_preview = preview
+    if old is not None:  # an image that is packed anew would go on showing what it has decoded
+        old.user_remap(preview)
+        bpy.data.images.remove(old)
         preview.name = f"Cut-out: {cut.picture.name}"
-        pack_png(preview, png)
-    preview.preview_ensure().reload()
     _show_in_image_editors(preview, mode="VIEW")
     share = 100.0 * float(cut.mask.mean())
     return (f"The subject covers {share:.0f} % of the picture ({ORIGINS[cut.origin]}).",)

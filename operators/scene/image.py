@@ -33,15 +33,8 @@ def safe_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
 
 
-def pack_png(image: bpy.types.Image, png: PngImage) -> None:
-    """Make ``image`` show ``png``, stored in the .blend itself."""
-    image.source = "FILE"
-    image.filepath_raw = f"//{safe_name(image.name)}.png"
-    image.pack(data=png.data, data_len=len(png.data))  # pyright: ignore[reportArgumentType]
-
-
 def image_from_png(name: str, png: PngImage, *, is_colour: bool) -> bpy.types.Image:
-    """Make a packed image.
+    """Make an image that is stored in the .blend itself.
 
     Args:
         name: Wanted name; Blender adds a number when it is taken.
@@ -49,7 +42,9 @@ def image_from_png(name: str, png: PngImage, *, is_colour: bool) -> bpy.types.Im
         is_colour: sRGB colour; otherwise the numbers are data (roughness, normals).
     """
     image = bpy.data.images.new(name, png.width, png.height)
-    pack_png(image, png)
+    image.source = "FILE"
+    image.filepath_raw = f"//{safe_name(image.name)}.png"  # what exporters call the file
+    image.pack(data=png.data, data_len=len(png.data))  # pyright: ignore[reportArgumentType]
     colour_space = image.colorspace_settings
     assert colour_space is not None
     colour_space.name = "sRGB" if is_colour else "Non-Color"

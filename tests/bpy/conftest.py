@@ -105,12 +105,14 @@ class StubPipeline:
     Attributes:
         wait_at: The stage at which a run waits for ``go``, as inside a long kernel.
         error: What a run raises after its last stage.
+        is_upside_down: The cut-out is the lower half of the picture instead of the upper one.
         change: Applied to each result.
         requests: What was asked.
     """
 
     wait_at: str | None = None
     error: Exception | None = None
+    is_upside_down: bool = False
     change: Callable[[Reconstruction], Reconstruction] = field(default=lambda result: result)
     requests: list = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
@@ -138,7 +140,9 @@ class StubPipeline:
         name = self._step_through(request, report)
         pixels = np.full((40, 30, 4), 200, np.uint8)
         mask = np.zeros((40, 30), np.float32)
-        mask[:20] = 1.0
+        mask[20:] = 1.0
+        if not self.is_upside_down:
+            mask = mask[::-1].copy()
         return CutOut(mask, "network", Picture(pixels, False, None, name))
 
 

@@ -156,8 +156,21 @@ def test_check_cutout_shows_the_subject_over_a_checkerboard(pipeline, window):
     assert session.last_summary == (
         "The subject covers 50 % of the picture (found automatically).",
     )
+
+
+def test_checking_again_shows_the_new_cut_out_under_the_same_name(pipeline):
+    settings = bpy.context.scene.image_to_mesh
+    settings.picture = bpy.data.images.new("chair", 30, 40)
+    user = bpy.data.textures.new("user", "IMAGE")
+    bpy.ops.image_to_mesh.check_cutout()
+    user.image = settings.cutout_preview
+    assert image_pixels(user.image)[0, 0, 0] == 200
+    pipeline.is_upside_down = True
     assert bpy.ops.image_to_mesh.check_cutout() == {"FINISHED"}
-    assert settings.cutout_preview == first
+    assert settings.cutout_preview.name == "Cut-out: pixels"
+    assert user.image == settings.cutout_preview
+    assert image_pixels(user.image)[0, 0, 0] < 200
+    assert image_pixels(user.image)[-1, 0, 0] == 200
     assert len(bpy.data.images) == 2
 
 
