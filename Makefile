@@ -104,10 +104,10 @@ test-bpy: $(VENV)/.ready-test
 test-bpy5: $(bpy5)/.ready
 	$(bpy5)/bin/python -m pytest -q tests/bpy $(FLAGS)
 
-# The window ring keeps its Blender in TRIXIE between runs.
+# The window ring makes a Debian with Blender in TRIXIE and keeps it between runs.
 TRIXIE ?= $(BUILD)/trixie
 gui: $(VENV)/.ready-test
-	tests/gui/make_blender.sh "$(TRIXIE)"
+	tests/gui/box.sh "$(TRIXIE)" true
 	IMAGE_TO_MESH_CHROOT="$(abspath $(TRIXIE))" $(py) -m pytest -q -m gui tests/gui $(FLAGS)
 
 bench: $(VENV)/.ready-bench

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..camera import PinholeCamera
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
-from ..surface.relief import border_ring, cut_relief, grid_quads, sharpen_jumps
+from ..surface.relief import border_ring, cut_relief, grid_quads, sharpen_jumps, split_jumps
 from .upright import steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
@@ -160,11 +160,31 @@ def _closed(
     # Walls continue the picture mirrored at its border, so that no pixel is drawn out into a line.
     inward = flat_uv[ring] + (0.5 - flat_uv[ring]) * 2 * WALL_SHARE
     wall_uv = np.stack([flat_uv[ring], inward, inward[after], flat_uv[ring][after]], axis=1)
+    front_uv = _unstretched(flat, flat_uv, front)
     centre = np.full((count, 2), 0.5, np.float32)
     fan_uv = np.stack([flat_uv[ring], centre, flat_uv[ring][after]], axis=1)
     corners = np.concatenate([front.ravel(), walls.ravel(), fan.ravel()])
     sizes = np.concatenate([np.full(len(front) + count, 4), np.full(count, 3)])
     corner_uvs = np.concatenate(
-        [flat_uv[front].reshape(-1, 2), wall_uv.reshape(-1, 2), fan_uv.reshape(-1, 2)]
+        [front_uv.reshape(-1, 2), wall_uv.reshape(-1, 2), fan_uv.reshape(-1, 2)]
     )
     return positions, corners.astype(np.int32), sizes.astype(np.int32), corner_uvs
+
+
+def _unstretched(flat: Floats, flat_uv: Floats, front: NDArray[np.int32]) -> Floats:
+    """(F, 4, 2) UVs of a solid's front, with walls at depth jumps that show the background.
+
+    A wall lies between two pixels; their colours drawn out over it would be a streak. Instead the
+    wall continues the background mirrored at its foot.
+    """
+    uv = flat_uv[front]
+    is_wall, is_near = split_jumps(flat[front])
+    depth = flat[front][..., 2]
+    share = 1 - depth.min(axis=1) / depth.max(axis=1)
+    near = np.where(is_near[..., None], uv, 0).sum(1) / np.maximum(is_near.sum(1), 1)[:, None]
+    foot = np.where(is_near[..., None], 0, uv).sum(1) / np.maximum((~is_near).sum(1), 1)[:, None]
+    outwards = foot - near
+    outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)
+    top = np.clip(foot + outwards * (WALL_SHARE * share)[:, None], 0, 1)
+    moved = is_wall[:, None] & is_near
+    return np.where(moved[..., None], top[:, None], uv).astype(np.float32)

@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from ..contracts import Picture, PictureFile, PicturePixels
@@ -19,6 +19,10 @@ from .gif import decode_gif
 from .header import PictureHeader, damaged, read_header
 from .png import still_png
 from .rgba import fitted_size, rgba_from_linear, shrink_straight, straight_rgba
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike  # some systems' OpenCV comes without it
+
 
 MIN_SIDE = 8
 ADVISED_SIDE = 16

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from .header import PictureHeader
 from .tone import display_from_linear, without_invalid
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike  # some systems' OpenCV comes without it
+
 
 _LEAST_ALPHA = 1e-6
 

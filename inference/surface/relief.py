@@ -87,10 +87,9 @@ def cut_relief(points: Floats) -> tuple[Floats, Ints, Ints]:
     height, width = points.shape[:2]
     quads = grid_quads(height, width)
     flat = points.reshape(-1, 3)
-    is_cut = _bridges_gap(flat[quads])
-    cut = quads[is_cut]
+    is_cut, is_near = split_jumps(flat[quads])
+    cut, is_near = quads[is_cut], is_near[is_cut]
     depth = flat[cut][..., 2]
-    is_near = depth < np.sqrt(depth.min(axis=1) * depth.max(axis=1))[:, None]
     far = np.where(is_near, 0, depth).sum(axis=1) / np.maximum((~is_near).sum(axis=1), 1)
     behind = np.zeros(len(flat), np.float32)
     np.maximum.at(behind, cut[is_near], np.broadcast_to(far[:, None], cut.shape)[is_near])
@@ -110,14 +109,22 @@ def cut_relief(points: Floats) -> tuple[Floats, Ints, Ints]:
     return vertices[used], corners.reshape(quads.shape).astype(np.int32), source[used]
 
 
-def _bridges_gap(corner: Floats) -> NDArray[np.bool_]:
-    """Whether each face (F, 4, 3) spans from a foreground to what lies behind it."""
+def split_jumps(corner: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell the faces that span from a foreground to what lies behind it.
+
+    Args:
+        corner: (F, 4, 3) in the camera frame.
+
+    Returns:
+        (F,) whether a face bridges a depth jump, and (F, 4) which corners are on its near side.
+    """
     normal = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
     middle = corner.mean(axis=1)
     cosine = -(normal * middle).sum(1)
     cosine /= np.maximum(np.linalg.norm(normal, axis=1) * np.linalg.norm(middle, axis=1), 1e-20)
     depth = corner[..., 2]
-    return (cosine < STEEPEST) & (depth.max(axis=1) > LARGEST_STEP * depth.min(axis=1))
+    near, far = depth.min(axis=1), depth.max(axis=1)
+    return (cosine < STEEPEST) & (far > LARGEST_STEP * near), depth < np.sqrt(near * far)[:, None]
 
 
 def grid_quads(height: int, width: int) -> Ints:

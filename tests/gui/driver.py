@@ -1,0 +1,366 @@
+"""Act as an artist inside a real Blender window and write down what happened.
+
+Runs inside Blender: ``blender --enable-event-simulate --python driver.py -- SCENARIO FOLDER``. One
+timer steps a generator; every ``yield seconds`` gives Blender its event loop back for that long.
+FOLDER holds ``picture.png`` and receives ``SCENARIO.json`` and screenshots.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import addon_utils
+import bpy
+
+PACKAGE = "bl_ext.user_default.image_to_mesh"
+TAB = "Image to Mesh"
+TICK = 0.01  # seconds; gaps between these ticks are what the artist feels
+PATIENCE = 240.0  # seconds a job may take on a slow, shared machine
+
+SCENARIO, FOLDER = sys.argv[-2], Path(sys.argv[-1])
+Script = Iterator[float]
+
+facts: dict[str, object] = {"scenario": SCENARIO}
+ticks: list[float] = []
+
+
+def session():
+    return importlib.import_module(f"{PACKAGE}.operators.session")
+
+
+def window() -> bpy.types.Window:
+    return bpy.context.window_manager.windows[0]
+
+
+def view() -> tuple[bpy.types.Area, bpy.types.Region]:
+    area = next(area for area in window().screen.areas if area.type == "VIEW_3D")
+    return area, next(region for region in area.regions if region.type == "UI")
+
+
+def objects() -> list[str]:
+    return sorted(obj.name for obj in bpy.data.objects)
+
+
+def mouse(kind: str, value: str, x: float, y: float, **modifiers: bool) -> None:
+    window().event_simulate(type=kind, value=value, x=int(x), y=int(y), **modifiers)
+
+
+def key(kind: str, **modifiers: bool) -> Script:
+    """Press and release a key with the mouse over the middle of the 3D view."""
+    area, _ = view()
+    x, y = area.x + area.width * 0.4, area.y + area.height * 0.5
+    mouse("MOUSEMOVE", "NOTHING", x, y)
+    yield 0.1
+    mouse(kind, "PRESS", x, y, **modifiers)
+    mouse(kind, "RELEASE", x, y, **modifiers)
+    yield 0.1
+
+
+def click(x: float, y: float) -> None:
+    mouse("MOUSEMOVE", "NOTHING", x, y)
+    mouse("LEFTMOUSE", "PRESS", x, y)
+    mouse("LEFTMOUSE", "RELEASE", x, y)
+
+
+def wait(condition: Callable[[], object], seconds: float, what: str) -> Script:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen within {seconds:.0f} s")
+        yield 0.02
+
+
+def screenshot(name: str) -> Script:
+    """Blender's own screenshot operator gives an empty picture on a virtual display."""
+    shot = subprocess.Popen(["import", "-window", "root", str(FOLDER / f"{name}.png")])
+    yield from wait(lambda: shot.poll() is not None, 20, "The screenshot")
+
+
+def open_sidebar() -> Script:
+    bpy.context.preferences.view.show_splash = False
+    yield 1.0
+    area, _ = view()
+    area.spaces.active.show_region_ui = True
+    area.tag_redraw()
+    yield 0.5
+    area, sidebar = view()
+    sidebar.active_panel_category = TAB
+    area.tag_redraw()
+    yield 0.5
+
+
+def choose_picture() -> Script:
+    image = bpy.data.images.load(str(FOLDER / "picture.png"))
+    bpy.context.scene.image_to_mesh.picture = image
+    bpy.ops.ed.undo_push(message="Choose picture")
+    yield 1.0
+
+
+def find_button(operator: str) -> Iterator[float]:
+    """Slide down the sidebar until the button under the mouse is ``operator``'s.
+
+    Returns its window coordinates. Ctrl-C over a button copies its Python command: that tells what
+    is under the mouse without guessing pixels.
+    """
+    area, sidebar = view()
+    manager = bpy.context.window_manager
+    x = sidebar.x + sidebar.width * 0.4
+    for y in range(sidebar.y + sidebar.height - 8, sidebar.y + 10, -8):
+        mouse("MOUSEMOVE", "NOTHING", x, y)
+        yield 0.03
+        manager.clipboard = ""
+        with bpy.context.temp_override(
+            window=window(), screen=window().screen, area=area, region=sidebar
+        ):
+            if bpy.ops.ui.copy_python_command_button.poll():
+                bpy.ops.ui.copy_python_command_button()
+        if operator in manager.clipboard:
+            return x, y
+    raise AssertionError(f"There is no button for {operator} in the sidebar")
+
+
+def press_generate() -> Script:
+    position = yield from find_button("image_to_mesh.generate")
+    facts["button"] = position
+    yield 0.2
+    click(*position)
+    yield from wait(session().is_running, 5, "The start of the job after the click")
+
+
+def wait_for_stage(share: float) -> Script:
+    """Wait until the job has told of progress beyond ``share``."""
+    yield from wait(
+        lambda: getattr(session().last_event, "fraction", 0.0) > share or not session().is_running(),
+        PATIENCE,
+        f"Progress beyond {share:.0%}",
+    )
+    assert session().is_running(), f"the job ended early: {session().last_event}"
+
+
+def wait_for_thread() -> Script:
+    """Wait until no worker is left, wanted or not."""
+    yield from wait(lambda: session().busy_reason() is None, PATIENCE, "The end of the worker")
+    yield 0.5
+
+
+def expect_nothing_added(before: list[str]) -> None:
+    assert objects() == before, f"{objects()} instead of {before}"
+    names = [image.name for image in bpy.data.images if image.name.startswith("picture ")]
+    assert not names, f"left-over images {names}"
+
+
+def gaps(since: int) -> dict[str, float]:
+    """Milliseconds between ticks of Blender's main loop since tick number ``since``."""
+    times = ticks[since:]
+    sizes = sorted(1000 * (b - a) for a, b in zip(times, times[1:], strict=False))
+    at = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    result = {name: round(sizes[int(len(sizes) * share)], 1) for name, share in at.items()}
+    return result | {"max": round(sizes[-1], 1), "count": len(sizes)}
+
+
+# --- scenarios ----------------------------------------------------------------------------------
+
+
+def generate() -> Script:
+    """Press the button, wait for the mesh, take it back with one Ctrl-Z."""
+    yield from screenshot("generate_before")
+    before = objects()
+    yield 1.0
+    idle = len(ticks)
+    yield 2.0
+    facts["idle_gaps_ms"] = gaps(idle)
+
+    started, first = time.monotonic(), len(ticks)
+    yield from press_generate()
+    yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the job")
+    facts["seconds"] = round(time.monotonic() - started, 2)
+    facts["gaps_ms"] = gaps(first)
+    facts["summary"] = list(session().last_summary)
+    assert session().last_event is None, f"the job failed: {session().last_event}"
+
+    added = [bpy.data.objects[name] for name in objects() if name not in before]
+    meshes = [obj for obj in added if obj.type == "MESH"]
+    assert [obj.type for obj in added].count("CAMERA") == 1, f"added {added}"
+    assert len(meshes) == 1, f"added {added}"
+    mesh = meshes[0]
+    assert bpy.context.view_layer.objects.active == mesh
+    nodes = mesh.active_material.node_tree.nodes
+    textures = [node.image for node in nodes if node.type == "TEX_IMAGE"]
+    assert textures, "the material has no texture"
+    assert all(image.packed_file for image in textures), "a texture is not packed"
+    facts["faces"] = len(mesh.data.polygons)
+    facts["lowest_z"] = min((mesh.matrix_world @ v.co).z for v in mesh.data.vertices)
+    facts["size_m"] = list(mesh.dimensions)
+
+    window().screen.areas[0].tag_redraw()
+    area, _ = view()
+    area.spaces.active.shading.type = "MATERIAL"
+    with bpy.context.temp_override(
+        window=window(),
+        area=area,
+        region=next(region for region in area.regions if region.type == "WINDOW"),
+    ):
+        bpy.ops.view3d.view_selected()
+    yield 3.0
+    yield from screenshot("generate_after")
+
+    yield from key("Z", ctrl=True)
+    yield 0.5
+    facts["after_undo"] = objects()
+    expect_nothing_added(before)
+
+
+def cancel() -> Script:
+    """Press the button, then Esc."""
+    before = objects()
+    yield from press_generate()
+    yield from wait_for_stage(0.1)
+    yield from screenshot("cancel_during")
+    assert session().is_running(), "the job ended before it could be cancelled"
+    pressed = time.monotonic()
+    yield from key("ESC")
+    yield from wait(lambda: not session().is_running(), 5, "The end of the job after Esc")
+    facts["seconds_to_free"] = round(time.monotonic() - pressed, 2)
+    yield from wait_for_thread()
+    facts["seconds_to_stop"] = round(time.monotonic() - pressed, 2)
+    expect_nothing_added(before)
+    yield from screenshot("cancel_after")
+    yield from press_generate()  # it can start again at once
+    yield from key("ESC")
+    yield from wait_for_thread()
+
+
+def open_file() -> Script:
+    """Open another file in the middle of a job: nothing may land in it."""
+    other = FOLDER / "other.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(other), copy=True)
+    yield from press_generate()
+    yield from wait_for_stage(0.1)
+    with bpy.context.temp_override(window=window()):
+        bpy.ops.wm.open_mainfile(filepath=str(other))
+    yield 1.0
+    before = objects()
+    assert not session().is_running()
+    yield from wait_for_thread()
+    yield 1.0
+    expect_nothing_added(before)
+    yield from open_sidebar()
+    yield from press_generate()  # the button works in the new file
+    yield from key("ESC")
+    yield from wait_for_thread()
+
+
+def undo() -> Script:
+    """Undo something else in the middle of a job: the mesh still arrives, and Blender lives."""
+    bpy.ops.mesh.primitive_ico_sphere_add()
+    yield 0.3
+    before = objects()
+    yield from press_generate()
+    yield from wait_for_stage(0.1)
+    yield from key("Z", ctrl=True)
+    assert len(objects()) == len(before) - 1, "Ctrl-Z did not reach Blender"
+    yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the job")
+    yield 0.5
+    facts["event"] = str(session().last_event)
+    added = [name for name in objects() if name not in before]
+    assert len(added) == 2, f"added {added}"
+
+
+def delete_scene() -> Script:
+    """Delete the scene in the middle of a job: the result is thrown away with a sentence."""
+    asking = window().scene
+    yield from press_generate()
+    yield from wait_for_stage(0.1)
+    window().scene = bpy.data.scenes.new("Another")
+    bpy.data.scenes.remove(asking)
+    yield 0.2
+    before = objects()
+    yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the job")
+    yield 0.5
+    facts["message"] = getattr(session().last_event, "message", "")
+    assert "deleted" in facts["message"], facts["message"]
+    expect_nothing_added(before)
+
+
+def disable() -> Script:
+    """Disable the extension in the middle of a job, then enable it again."""
+    before = objects()
+    yield from press_generate()
+    yield from wait_for_stage(0.1)
+    started = time.monotonic()
+    addon_utils.disable(PACKAGE)
+    facts["seconds_to_disable"] = round(time.monotonic() - started, 2)
+    assert not hasattr(bpy.types.Scene, "image_to_mesh")
+    yield 3.0
+    expect_nothing_added(before)
+    assert addon_utils.enable(PACKAGE) is not None
+    yield 0.5
+    yield from open_sidebar()
+    yield from choose_picture()
+    yield from press_generate()
+    yield from key("ESC")
+    yield from wait_for_thread()
+    expect_nothing_added(before)
+
+
+def quit_blender() -> Script:
+    """Quit in the middle of a job; the caller looks at the exit status and the time it takes."""
+    yield from press_generate()
+    yield from wait_for_stage(0.1)
+    finish("passed")
+    (FOLDER / "quit_at").write_text(str(time.time()), encoding="utf-8")
+    with bpy.context.temp_override(window=window()):
+        bpy.ops.wm.quit_blender()
+    yield 1.0
+
+
+SCENARIOS = {
+    function.__name__: function
+    for function in (generate, cancel, open_file, undo, delete_scene, disable, quit_blender)
+}
+
+
+def play() -> Script:
+    facts["blender"] = bpy.app.version_string
+    yield from open_sidebar()
+    yield from choose_picture()
+    yield from SCENARIOS[SCENARIO]()
+
+
+def finish(verdict: str) -> None:
+    facts["verdict"] = verdict
+    text = json.dumps(facts, indent=1, default=str)
+    (FOLDER / f"{SCENARIO}.json").write_text(text + "\n", encoding="utf-8")
+
+
+_script = play()
+
+
+def step() -> float | None:
+    try:
+        return next(_script)
+    except StopIteration:
+        finish("passed")
+    except BaseException:  # noqa: BLE001 - a timer's exception would only reach the console
+        finish(traceback.format_exc())
+        with Path(FOLDER / f"{SCENARIO}_failed.png") as picture:
+            subprocess.run(["import", "-window", "root", str(picture)], timeout=20, check=False)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def tick() -> float:
+    ticks.append(time.perf_counter())
+    return TICK
+
+
+bpy.app.timers.register(step, first_interval=0.5, persistent=True)
+bpy.app.timers.register(tick, first_interval=0.5, persistent=True)

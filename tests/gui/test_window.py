@@ -1,0 +1,176 @@
+"""A real Blender window: install the built zip, press the real button, look at what happens.
+
+``driver.py`` plays each scenario inside Blender and writes a JSON; here it is started and judged.
+Needs a chroot made by ``box.sh``, named by IMAGE_TO_MESH_CHROOT: ``make gui`` does it all. Screenshots and
+JSON files end up in ``build/gui``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.gui
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+RESULTS = ROOT / "build" / "gui"
+INSIDE = Path("/srv/image_to_mesh")  # the folder that both sides see, as Blender sees it
+PICTURE = ROOT / "docs" / "demo_pictures" / "toon_robot.png"
+FREEZE_MS = 1000.0  # a stall this long is a freeze whatever else the machine is doing
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A Debian with Blender in a folder of its own."""
+
+    folder: Path
+
+    @property
+    def shared(self) -> Path:
+        return self.folder / INSIDE.relative_to("/")
+
+    def run(
+        self, command: Sequence[str], timeout_s: float
+    ) -> subprocess.CompletedProcess[str]:
+        home = f"HOME={INSIDE / 'home'}"
+        return subprocess.run(
+            [str(HERE / "box.sh"), str(self.folder), "/usr/bin/env", home, *command],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def blender(
+        self, *arguments: str, timeout_s: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(["blender", *arguments], timeout_s)
+
+
+@pytest.fixture(scope="session")
+def box() -> Box:
+    folder = os.environ.get("IMAGE_TO_MESH_CHROOT")
+    if not folder:
+        pytest.skip("IMAGE_TO_MESH_CHROOT names no Blender: use make gui")
+    box = Box(Path(folder))
+    shutil.rmtree(box.shared, ignore_errors=True)
+    (box.shared / "home").mkdir(parents=True)
+    shutil.copy(HERE / "driver.py", box.shared)
+    shutil.copy(PICTURE, box.shared / "picture.png")
+    return box
+
+
+@pytest.fixture(scope="session")
+def package(box: Box) -> str:
+    """The built zip, as Blender sees it."""
+    subprocess.run(
+        [sys.executable, ROOT / "wheels" / "package.py", "--output", box.shared / "zip"], check=True
+    )
+    (path,) = (box.shared / "zip").glob("*.zip")
+    return str(INSIDE / "zip" / path.name)
+
+
+@pytest.fixture(scope="session")
+def installed(box: Box, package: str) -> Iterator[None]:
+    result = box.blender(
+        "--command", "extension", "install-file", "-r", "user_default", "-e", package
+    )
+    assert "STATUS Installed" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0
+    yield
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for path in (*box.shared.glob("*.json"), *box.shared.glob("*.png")):
+        shutil.copy(path, RESULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of a scenario."""
+
+    facts: dict
+    returncode: int
+    output: str
+    ended_at: float
+
+
+@pytest.fixture
+def play(box: Box, installed: None):
+    """``play(scenario)`` acts it out in a window and returns what happened."""
+
+    def act(scenario: str) -> Played:
+        screen = "-screen 0 1280x800x24 +extension GLX -nolisten tcp"
+        result = box.run(
+            [
+                *("xvfb-run", "-a", "-s", screen),
+                *("env", "LIBGL_ALWAYS_SOFTWARE=1", "timeout", "-k", "5", "540"),
+                *("blender", "--gpu-backend", "opengl", "-p", "0", "0", "1280", "800"),
+                *("--enable-event-simulate", "--python", str(INSIDE / "driver.py")),
+                *("--", scenario, str(INSIDE)),
+            ],
+            timeout_s=600,
+        )
+        ended_at = time.time()
+        output = result.stdout + result.stderr
+        report = box.shared / f"{scenario}.json"
+        assert report.is_file(), f"exit status {result.returncode}\n{output}"
+        facts = json.loads(report.read_text(encoding="utf-8"))
+        assert facts["verdict"] == "passed", f"{facts['verdict']}\n{output}"
+        return Played(facts, result.returncode, output, ended_at)
+
+    return act
+
+
+def test_manifest_is_valid(box: Box, package: str) -> None:
+    result = box.blender("--command", "extension", "validate", package)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_button_makes_a_mesh_that_one_undo_removes(play) -> None:
+    played = play("generate")
+    assert played.facts["faces"] > 1000
+    assert abs(played.facts["lowest_z"]) < 1e-3
+    assert played.facts["gaps_ms"]["max"] < FREEZE_MS, played.facts["gaps_ms"]
+
+
+def test_esc_cancels_within_a_second(play) -> None:
+    assert play("cancel").facts["seconds_to_free"] < 1.0
+
+
+@pytest.mark.parametrize("scenario", ["open_file", "undo", "delete_scene", "disable"])
+def test_blender_stays_healthy_when_something_happens_mid_job(play, scenario: str) -> None:
+    output = play(scenario).output
+    assert "Traceback" not in output, output
+
+
+def test_quitting_mid_job_ends_blender(box: Box, play) -> None:
+    played = play("quit_blender")
+    quit_at = float((box.shared / "quit_at").read_text(encoding="utf-8"))
+    assert played.returncode == 0, played.output
+    assert played.ended_at - quit_at < 10.0
+
+
+def test_command_line(box: Box, installed: None) -> None:
+    arguments = [str(INSIDE / "picture.png"), "--output", str(INSIDE / "cli"), "--detail", "low"]
+    result = box.blender("--command", "image_to_mesh", *arguments, timeout_s=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    record = json.loads((box.shared / "cli" / "picture.json").read_text(encoding="utf-8"))
+    assert record["status"] == "done"
+    assert (box.shared / "cli" / "picture.glb").stat().st_size > 10_000
+
+
+def test_command_line_refuses_a_bad_picture_in_one_sentence(box: Box, installed: None) -> None:
+    arguments = [str(INSIDE / "driver.py"), "--output", str(INSIDE / "cli")]
+    result = box.blender("--command", "image_to_mesh", *arguments)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
