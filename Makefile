@@ -116,7 +116,7 @@ bench: $(VENV)/.ready-bench
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/pyright
+	$(VENV)/bin/pyright --pythonpath $(py)
 
 format: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format .

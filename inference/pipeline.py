@@ -197,10 +197,9 @@ def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Fl
 def _run_object(
     picture: Picture, request: Request, subject: _Subject, network: _Network, steps: _Run
 ) -> Reconstruction:
-    import cv2
-
     from .camera import CropView, PinholeCamera
     from .engines.object import Observation, build_object
+    from .image import shrink
     from .picture import cutout
 
     net = network.get()
@@ -219,7 +218,7 @@ def _run_object(
     fine = int(np.clip(side, 256, MASK_SIDE))
     crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, 0.0)[..., 0]
     small = cutout.sample_crop(rgb, x0, y0, side, 256, None)
-    small_mask = cv2.resize(crop_mask, (256, 256), interpolation=cv2.INTER_AREA)
+    small_mask = shrink(crop_mask, 256, 256)
     geometry = net.estimate_object(small, small_mask, lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
     observation = Observation(

@@ -97,7 +97,9 @@ def _pip_download(name: str, python: str, folder: Path) -> None:
         command += ["--platform", tag]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise FetchError(f"No wheels for Blender on {name}, Python {python}:\n{result.stderr.strip()}")
+        raise FetchError(
+            f"No wheels for Blender on {name}, Python {python}:\n{result.stderr.strip()}"
+        )
 
 
 def _package(wheel: Path) -> str:

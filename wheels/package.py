@@ -108,7 +108,9 @@ def find_extension_tool() -> Path:
     folder = Path(spec.origin).parent if spec is not None and spec.origin else None
     found = sorted(folder.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")) if folder else []
     if not found:
-        raise BuildError("The bpy wheel is missing: use make zip, which installs it in .venv first.")
+        raise BuildError(
+            "The bpy wheel is missing: use make zip, which installs it in .venv first."
+        )
     return found[-1]
 
 

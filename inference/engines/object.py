@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from ..errors import CutOutError
 from ..field.integrate import fuse_depth_and_normals
 from ..field.outline import local_width
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
+from ..image import blur, enlarge, shrink
 from ..surface.nets import drop_small_parts, surface_nets
 from ..texture.charts import cut_into_charts
 from ..texture.pack import pack_charts
@@ -105,7 +105,7 @@ def build_object(
 
     report = stage("Painting the texture")
     side = observation.colour.shape[0]
-    mask = cv2.resize(observation.mask, (side, side), interpolation=cv2.INTER_LINEAR)
+    mask = enlarge(observation.mask, side, side)
     texture = paint(positions, quads, atlas, view, observation.colour, signed_pixels(mask), report)
 
     mesh, matrix = _stand_up(positions, quads, atlas.uvs, observation, size_m)
@@ -117,7 +117,7 @@ def two_sided_surface(observation: Observation, report: Callable[[float], None])
     """Sharpen the front with its normals and centre the solid on the view's distance."""
     view = observation.view
     size = observation.front.shape[0]
-    mask = cv2.resize(observation.mask, (size, size), interpolation=cv2.INTER_AREA) > 0.5
+    mask = shrink(observation.mask, size, size) > 0.5
     if not mask.any():
         raise CutOutError("The cut-out is empty: check the cut-out or paint a mask.")
     front, back = observation.front, np.maximum(observation.back, observation.front)
@@ -141,15 +141,15 @@ def _deepest(mask: NDArray[np.bool_]) -> Floats:
     things: few are much deeper than their outline is wide.
     """
     size = mask.shape[0]
-    width = cv2.GaussianBlur(local_width(mask), (0, 0), 0.012 * size) * (2.0 / size)
-    return np.float32(DEEPEST) * np.maximum(width, 0.02)
+    width = blur(local_width(mask), 0.012 * size) * np.float32(2.0 / size)
+    return np.float32(DEEPEST) * np.maximum(width, np.float32(0.02))
 
 
 def _smoothed(values: Floats, mask: NDArray[np.bool_], sigma: float) -> Floats:
     """Blur inside the mask; nothing leaks in from outside of it."""
     weight = mask.astype(np.float32)
-    total = cv2.GaussianBlur(values.astype(np.float32) * weight, (0, 0), sigma)
-    return total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
+    total = blur(values.astype(np.float32) * weight, sigma)
+    return total / np.maximum(blur(weight, sigma), 1e-3)
 
 
 def _texel(positions: Floats, quads: NDArray[np.int32], texture_size: int) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..camera import PinholeCamera
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
+from ..image import enlarge, shrink
 from ..surface.relief import border_ring, cut_relief, grid_quads, sharpen_jumps, split_jumps
 from .upright import steadied_up, world_from_camera
 
@@ -109,7 +110,7 @@ def _texture(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     if scale >= 1:
         return np.ascontiguousarray(pixels)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _guided_enlarge(depth: Floats, pixels: NDArray[np.uint8], rows: int, columns: int) -> Floats:
@@ -118,13 +119,14 @@ def _guided_enlarge(depth: Floats, pixels: NDArray[np.uint8], rows: int, columns
     Works on inverse depth, where planes stay planes.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    guide = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    nearness = cv2.resize(1 / depth, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    guide = shrink(np.asarray(grey, np.float32) / 255, columns, rows)
+    nearness = enlarge(1 / depth, columns, rows)
     radius = max(2, round(max(rows, columns) / max(depth.shape) * 2))
     window = (2 * radius + 1, 2 * radius + 1)
 
     def mean(values: Floats) -> Floats:
-        return cv2.boxFilter(values, -1, window, borderType=cv2.BORDER_REFLECT)
+        filtered = cv2.boxFilter(values, -1, window, borderType=cv2.BORDER_REFLECT)
+        return np.asarray(filtered, np.float32)
 
     average, level = mean(guide), mean(nearness)
     gain = (mean(guide * nearness) - average * level) / (mean(guide * guide) - average**2 + 2e-3)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..camera import CropView
+from ..image import blur, enlarge, sample
 from .grid import GridField
 
 Floats = NDArray[np.float32]
@@ -87,11 +88,8 @@ def solid_from_two_sides(
             report(k / counts[2])
         z = float(origin[2] + spacing * k)
         plane[..., 2] = z
-        where = view.crop_coordinates(plane, size) - np.float32(0.5)
-        sides = cv2.remap(maps, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        outline = cv2.remap(
-            silhouette, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        where = view.crop_coordinates(plane, size)
+        sides, outline = sample(maps, where), sample(silhouette, where)
         before = (sides[..., 0] - (z - view.distance)) * sides[..., 2]
         behind = ((z - view.distance) - sides[..., 1]) * sides[..., 3]
         distance[:, :, k] = np.maximum(np.maximum(before, behind), -outline)
@@ -117,7 +115,7 @@ def signed_pixels(mask: Floats) -> Floats:
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     hard = np.where(inside > 0, inner - 0.5, 0.5 - outer).astype(np.float32)
-    return cv2.GaussianBlur(hard, (0, 0), 0.8)
+    return blur(hard, 0.8)
 
 
 def _rounded_sides(
@@ -131,15 +129,15 @@ def _rounded_sides(
     if not sure.any():
         sure = (silhouette > 0).astype(np.uint8)
     nearest = nearest_inside(sure.astype(bool))
-    front = _enlarge(surface.front, size).ravel()[nearest]
-    back = _enlarge(surface.back, size).ravel()[nearest]
-    middle = cv2.GaussianBlur((front + back) / 2, (0, 0), 0.7 * scale)
+    front = enlarge(surface.front, size, size).ravel()[nearest]
+    back = enlarge(surface.back, size, size).ravel()[nearest]
+    middle = blur((front + back) / 2, 0.7 * scale)
     half = np.maximum((back - front) / 2, 0.01).astype(np.float32)
     radius = np.minimum(half, np.float32(fillet))
     depth = np.clip(silhouette, 0, radius)
     cap = np.sqrt(np.maximum(radius**2 - (radius - depth) ** 2, 0))
     half = np.maximum(half - radius + cap, 1e-3)
-    return middle.astype(np.float32), cv2.GaussianBlur(half, (0, 0), 0.5 * scale)
+    return middle, blur(half.astype(np.float32), 0.5 * scale)
 
 
 def nearest_inside(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -150,17 +148,13 @@ def nearest_inside(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
     index_of = np.zeros(int(labels.max()) + 1, np.intp)
     flat = np.flatnonzero(inside)
     index_of[labels.ravel()[flat]] = flat
-    return index_of[labels]
-
-
-def _enlarge(image: Floats, size: int) -> Floats:
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return index_of[np.asarray(labels, np.int32)]
 
 
 def _steepness(depth: Floats) -> Floats:
     """Cosine that turns a distance along the ray into one along the normal, at least 0.25."""
     step = 2.0 / depth.shape[0]
-    smooth = cv2.GaussianBlur(depth, (0, 0), 1.0)
+    smooth = blur(depth, 1.0)
     dy, dx = np.gradient(smooth, step)
     return np.maximum(1.0 / np.sqrt(1.0 + dx * dx + dy * dy), 0.25).astype(np.float32)
 

@@ -60,12 +60,12 @@ def _is_plane(nearness: Floats, reach: int) -> NDArray[np.bool_]:
     window = (2 * reach + 1, 2 * reach + 1)
 
     def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return cv2.blur(values, window, borderType=cv2.BORDER_REFLECT)
+        return np.asarray(cv2.blur(values, window, borderType=cv2.BORDER_REFLECT), np.float64)
 
     values = nearness.astype(np.float64)
     total = mean(values * values) - mean(values) ** 2
     left = total.copy()
-    for axis in np.meshgrid(*(np.arange(float(n)) for n in values.shape), indexing="ij"):
+    for axis in np.indices(values.shape).astype(np.float64):
         spread = np.maximum(mean(axis * axis) - mean(axis) ** 2, 1e-9)
         left -= (mean(axis * values) - mean(axis) * mean(values)) ** 2 / spread
     return left < UNBENT * total

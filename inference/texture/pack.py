@@ -50,8 +50,8 @@ def pack_charts(charts: Charts, size: int, margin: int) -> Atlas:
     order = np.argsort(charts.chart, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(charts.chart, minlength=charts.count))[:-1])
     flats = [charts.flat[faces] - charts.flat[faces].min(axis=(0, 1)) for faces in groups]
-    area = sum(_area(flat) for flat in flats)
-    scale = GRID * float(np.sqrt(FIRST_FILL / area))  # cells for each unit
+    area = float(sum(_area(flat) for flat in flats))
+    scale = float(GRID * np.sqrt(FIRST_FILL / area))  # cells for each unit
     gap = int(np.ceil(margin * GRID / size))
     places = None
     while places is None:
@@ -60,8 +60,8 @@ def pack_charts(charts: Charts, size: int, margin: int) -> Atlas:
             scale *= SHRINK
     uvs = np.empty_like(charts.flat)
     for faces, flat, (is_turned, x, y) in zip(groups, flats, places, strict=True):
-        uvs[faces] = (_turned(flat) if is_turned else flat) * scale + np.float32([x, y])
-    return Atlas(uvs / np.float32(GRID), size, GRID / scale / size)
+        uvs[faces] = (_turned(flat) if is_turned else flat) * scale + np.array([x, y])
+    return Atlas((uvs / GRID).astype(np.float32), size, float(GRID / scale / size))
 
 
 def _area(flat: Floats) -> float:
@@ -115,9 +115,9 @@ def _cells_of(flat: Floats) -> Cells:
 
 def _lowest_spot(occupied: Cells, cells: Cells, gap: int) -> tuple[float, int, int] | None:
     """Cost and cell of the free place nearest to the lower left corner."""
-    wide = cv2.copyMakeBorder(cells, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)
+    wide = cv2.copyMakeBorder(cells, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=(0,))
     wide = cv2.dilate(wide, np.ones((2 * gap + 1, 2 * gap + 1), np.uint8))
-    room = cv2.copyMakeBorder(occupied, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)
+    room = cv2.copyMakeBorder(occupied, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=(0,))
     if wide.shape[0] > room.shape[0] or wide.shape[1] > room.shape[1]:
         return None
     clash = cv2.matchTemplate(room.astype(np.float32), wide.astype(np.float32), cv2.TM_CCORR)

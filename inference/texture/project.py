@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..camera import CropView
+from ..image import blur, sample
 from .charts import face_normals, split_quads
 from .complete import bleed_outwards, hidden_side
 from .pack import Atlas
@@ -124,26 +124,18 @@ def _trust(points: Floats, normals: Floats, front: Floats, rim: Floats, inside: 
 
 def _sample(image: Floats, where: Floats) -> Floats:
     """(N, C) bilinear samples of an (H, W, C) image at (N, 2) continuous pixel coordinates."""
-    columns = 4096  # cv2.remap takes images only: fold the list of points into one
+    columns = 4096  # OpenCV samples images only: fold the list of points into one
     rows = -(-len(where) // columns)
     grid = np.zeros((rows * columns, 2), np.float32)
-    grid[: len(where)] = where - np.float32(0.5)
-    samples = cv2.remap(
-        np.ascontiguousarray(image),
-        grid.reshape(rows, columns, 2),
-        None,
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    grid[: len(where)] = where
+    samples = sample(image, grid.reshape(rows, columns, 2))
     return samples.reshape(rows * columns, -1)[: len(where)]
 
 
 def _softened(image: Floats) -> list[Floats]:
     """The image and ever softer versions of it."""
     blurs = (4.0, 10.0, 22.0)  # pixels in an image of 512
-    return [image] + [
-        cv2.GaussianBlur(image, (0, 0), blur * image.shape[0] / 512) for blur in blurs
-    ]
+    return [image] + [blur(image, sigma * image.shape[0] / 512) for sigma in blurs]
 
 
 def _sample_softened(levels: list[Floats], where: Floats, behind: Floats) -> Floats:

@@ -8,6 +8,7 @@ FOLDER holds ``picture.png`` and receives ``SCENARIO.json`` and screenshots.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -85,7 +86,6 @@ def screenshot(name: str) -> Script:
 
 
 def open_sidebar() -> Script:
-    bpy.context.preferences.view.show_splash = False
     yield 1.0
     area, _ = view()
     area.spaces.active.show_region_ui = True
@@ -101,6 +101,7 @@ def choose_picture() -> Script:
     image = bpy.data.images.load(str(FOLDER / "picture.png"))
     bpy.context.scene.image_to_mesh.picture = image
     bpy.ops.ed.undo_push(message="Choose picture")
+    view()[0].tag_redraw()
     yield 1.0
 
 
@@ -138,7 +139,9 @@ def press_generate() -> Script:
 def wait_for_stage(share: float) -> Script:
     """Wait until the job has told of progress beyond ``share``."""
     yield from wait(
-        lambda: getattr(session().last_event, "fraction", 0.0) > share or not session().is_running(),
+        lambda: (
+            getattr(session().last_event, "fraction", 0.0) > share or not session().is_running()
+        ),
         PATIENCE,
         f"Progress beyond {share:.0%}",
     )
@@ -160,7 +163,7 @@ def expect_nothing_added(before: list[str]) -> None:
 def gaps(since: int) -> dict[str, float]:
     """Milliseconds between ticks of Blender's main loop since tick number ``since``."""
     times = ticks[since:]
-    sizes = sorted(1000 * (b - a) for a, b in zip(times, times[1:], strict=False))
+    sizes = sorted(1000 * (b - a) for a, b in itertools.pairwise(times))
     at = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     result = {name: round(sizes[int(len(sizes) * share)], 1) for name, share in at.items()}
     return result | {"max": round(sizes[-1], 1), "count": len(sizes)}
@@ -351,8 +354,8 @@ def step() -> float | None:
         finish("passed")
     except BaseException:  # noqa: BLE001 - a timer's exception would only reach the console
         finish(traceback.format_exc())
-        with Path(FOLDER / f"{SCENARIO}_failed.png") as picture:
-            subprocess.run(["import", "-window", "root", str(picture)], timeout=20, check=False)
+        picture = FOLDER / f"{SCENARIO}_failed.png"
+        subprocess.run(["import", "-window", "root", str(picture)], timeout=20, check=False)
     sys.stdout.flush()
     os._exit(0)
 
@@ -362,5 +365,6 @@ def tick() -> float:
     return TICK
 
 
+bpy.context.preferences.view.show_splash = False  # before the first redraw would show it
 bpy.app.timers.register(step, first_interval=0.5, persistent=True)
 bpy.app.timers.register(tick, first_interval=0.5, persistent=True)

@@ -39,9 +39,7 @@ class Box:
     def shared(self) -> Path:
         return self.folder / INSIDE.relative_to("/")
 
-    def run(
-        self, command: Sequence[str], timeout_s: float
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
         home = f"HOME={INSIDE / 'home'}"
         return subprocess.run(
             [str(HERE / "box.sh"), str(self.folder), "/usr/bin/env", home, *command],
