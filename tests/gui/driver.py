@@ -30,7 +30,7 @@ SCENARIO, FOLDER = sys.argv[-2], Path(sys.argv[-1])
 Script = Iterator[float]
 
 facts: dict[str, object] = {"scenario": SCENARIO}
-ticks: list[float] = []
+ticks: list[tuple[float, str]] = []  # when, and the stage of the job at that time
 
 
 def session():
@@ -85,6 +85,15 @@ def screenshot(name: str) -> Script:
     yield from wait(lambda: shot.poll() is not None, 20, "The screenshot")
 
 
+def look_at_selected() -> None:
+    area, _ = view()
+    shading = area.spaces.active.shading
+    shading.type, shading.color_type = "SOLID", "TEXTURE"
+    main = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window(), area=area, region=main):
+        bpy.ops.view3d.view_selected()
+
+
 def open_sidebar() -> Script:
     yield 1.0
     area, _ = view()
@@ -98,6 +107,9 @@ def open_sidebar() -> Script:
 
 
 def choose_picture() -> Script:
+    cube = bpy.data.objects.get("Cube")
+    if cube is not None:  # larger than what will appear in the same place
+        bpy.data.objects.remove(cube)
     image = bpy.data.images.load(str(FOLDER / "picture.png"))
     bpy.context.scene.image_to_mesh.picture = image
     bpy.ops.ed.undo_push(message="Choose picture")
@@ -160,13 +172,13 @@ def expect_nothing_added(before: list[str]) -> None:
     assert not names, f"left-over images {names}"
 
 
-def gaps(since: int) -> dict[str, float]:
+def gaps(since: int) -> dict[str, float | str]:
     """Milliseconds between ticks of Blender's main loop since tick number ``since``."""
-    times = ticks[since:]
-    sizes = sorted(1000 * (b - a) for a, b in itertools.pairwise(times))
+    pairs = itertools.pairwise(ticks[since:])
+    sizes = sorted((round(1000 * (b - a), 1), stage) for (a, _), (b, stage) in pairs)
     at = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    result = {name: round(sizes[int(len(sizes) * share)], 1) for name, share in at.items()}
-    return result | {"max": round(sizes[-1], 1), "count": len(sizes)}
+    result = {name: sizes[int(len(sizes) * share)][0] for name, share in at.items()}
+    return result | {"max": sizes[-1][0], "max_at": sizes[-1][1], "count": len(sizes)}
 
 
 # --- scenarios ----------------------------------------------------------------------------------
@@ -203,16 +215,8 @@ def generate() -> Script:
     facts["lowest_z"] = min((mesh.matrix_world @ v.co).z for v in mesh.data.vertices)
     facts["size_m"] = list(mesh.dimensions)
 
-    window().screen.areas[0].tag_redraw()
-    area, _ = view()
-    area.spaces.active.shading.type = "MATERIAL"
-    with bpy.context.temp_override(
-        window=window(),
-        area=area,
-        region=next(region for region in area.regions if region.type == "WINDOW"),
-    ):
-        bpy.ops.view3d.view_selected()
-    yield 3.0
+    look_at_selected()
+    yield 2.0
     yield from screenshot("generate_after")
 
     yield from key("Z", ctrl=True)
@@ -361,7 +365,9 @@ def step() -> float | None:
 
 
 def tick() -> float:
-    ticks.append(time.perf_counter())
+    module = sys.modules.get(f"{PACKAGE}.operators.session")
+    news = getattr(module, "last_event", None)
+    ticks.append((time.perf_counter(), getattr(news, "stage", "")))
     return TICK
 
 
