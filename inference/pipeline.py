@@ -134,7 +134,7 @@ def _choose(
     picture: Picture, request: Request, network: _Network, steps: _Run
 ) -> tuple[str, _Subject | None]:
     """The engine to run, and the subject if it has been looked for."""
-    if request.engine == "scene":
+    if request.engine == "scene" or (request.engine == "auto" and request.cut_out == "none"):
         return "scene", None
     subject = _find_subject(picture, request, network, steps)
     if request.engine == "object" or subject.cut_out.origin in ("alpha", "mask"):

@@ -15,7 +15,7 @@ from ..field.integrate import fuse_depth_and_normals
 from ..field.outline import local_width
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
 from ..image import blur, enlarge, shrink
-from ..surface.nets import drop_small_parts, surface_nets
+from ..surface.nets import drop_small_parts, smooth, surface_nets
 from ..texture.charts import cut_into_charts
 from ..texture.pack import pack_charts
 from ..texture.project import paint
@@ -25,6 +25,7 @@ Floats = NDArray[np.float32]
 
 CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
 ROUGHNESS = 0.6
+SMOOTHING = 4  # rounds; wipes out ripples of about two cells and keeps what is larger
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
@@ -95,6 +96,7 @@ def build_object(
             "Nothing solid was found in the cut-out: check the cut-out or paint a mask."
         )
     positions, quads = drop_small_parts(positions, quads, SMALLEST_PART)
+    positions = smooth(positions, quads, SMOOTHING)
     positions = field.origin + positions * np.float32(field.spacing)
 
     report = stage("Unwrapping")

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from ..camera import CropView
 from ..image import blur, enlarge, sample
 from .grid import GridField
+from .outline import local_width
 
 Floats = NDArray[np.float32]
 
+SOFT = 0.012  # of the crop's side: blur of what is carried outwards to the silhouette
 FINEST = 0.4  # smallest cell of a slim solid, as a share of a cube's
 PAD = 3  # samples between the solid and the border of the grid
 
@@ -132,12 +134,30 @@ def _rounded_sides(
     front = enlarge(surface.front, size, size).ravel()[nearest]
     back = enlarge(surface.back, size, size).ravel()[nearest]
     middle = blur((front + back) / 2, 0.7 * scale)
+    rim = np.clip(1 - silhouette / (SOFT * 8), 0, 1)
+    middle = middle + rim * (blur(middle, SOFT * size) - middle)
     half = np.maximum((back - front) / 2, 0.01).astype(np.float32)
-    radius = np.minimum(half, np.float32(fillet))
-    depth = np.clip(silhouette, 0, radius)
-    cap = np.sqrt(np.maximum(radius**2 - (radius - depth) ** 2, 0))
-    half = np.maximum(half - radius + cap, 1e-3)
+    limit = _cap(half, silhouette, fillet)
+    half = np.maximum(np.minimum(half, limit), 1e-3)
     return middle, blur(half.astype(np.float32), 0.5 * scale)
+
+
+def _cap(half: Floats, silhouette: Floats, fillet: float) -> Floats:
+    """Largest half thickness that still closes round at the silhouette.
+
+    A quarter of an ellipse from the silhouette to the thickness found at its inner end. What is
+    rounder already, like a ball, stays as it is.
+    """
+    inside = silhouette > 0
+    unit = 2.0 / len(silhouette)
+    reach = np.minimum(local_width(inside) * np.float32(unit / 2), np.float32(fillet))
+    reach = np.maximum(blur(reach, SOFT * len(silhouette)), np.float32(unit))
+    inner = inside & (silhouette >= 0.9 * reach)
+    if not inner.any():
+        return half
+    height = blur(half.ravel()[nearest_inside(inner)], 2 * SOFT * len(silhouette))
+    along = np.clip(silhouette / reach, 0, 1)
+    return height * np.where(along < 1, np.sqrt(1 - (1 - along) ** 2), np.float32(np.inf))
 
 
 def nearest_inside(inside: NDArray[np.bool_]) -> NDArray[np.intp]:

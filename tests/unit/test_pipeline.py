@@ -164,6 +164,7 @@ def test_no_cut_out_takes_the_whole_picture():
     found = pipeline.cut_out(request(street(), cut_out="none"), quiet)
     assert found.origin == "none"
     assert found.mask.min() == 1
+    assert run(street(), cut_out="none").engine == "scene"
 
 
 def test_wishes_that_cannot_be_met_are_sentences():

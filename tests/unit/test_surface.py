@@ -72,6 +72,16 @@ def test_small_parts_are_dropped():
     assert topology.is_watertight(faces.ravel(), sizes(faces))
 
 
+def test_smoothing_removes_ripples_and_keeps_the_size():
+    positions, quads = nets.surface_nets(sphere_distance())
+    ripples = np.random.default_rng(0).normal(scale=0.15, size=positions.shape)
+    rough = (positions + ripples).astype(np.float32)
+    even = nets.smooth(rough, quads, 4)
+    radius = np.linalg.norm(even - 23.7, axis=1)
+    assert radius.std() < 0.6 * np.linalg.norm(rough - 23.7, axis=1).std()
+    assert radius.mean() == pytest.approx(17, abs=0.1)
+
+
 def test_components_of_a_long_chain_and_loners():
     chain = np.stack([np.arange(0, 999), np.arange(1, 1000)], axis=1)[::-1]
     parts = topology.connected_components(chain, 1002)
