@@ -193,8 +193,8 @@ def generate() -> Script:
     yield 2.0
     facts["idle_gaps_ms"] = gaps(idle)
 
-    started, first = time.monotonic(), len(ticks)
     yield from press_generate()
+    started, first = time.monotonic(), len(ticks)
     yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the job")
     facts["seconds"] = round(time.monotonic() - started, 2)
     facts["gaps_ms"] = gaps(first)
@@ -268,6 +268,7 @@ def open_file() -> Script:
 def undo() -> Script:
     """Undo something else in the middle of a job: the mesh still arrives, and Blender lives."""
     bpy.ops.mesh.primitive_ico_sphere_add()
+    bpy.ops.ed.undo_push(message="Add Ico Sphere")  # operators push none when a timer calls them
     yield 0.3
     before = objects()
     yield from press_generate()

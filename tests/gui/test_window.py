@@ -145,10 +145,14 @@ def test_esc_cancels_within_a_second(play) -> None:
     assert play("cancel").facts["seconds_to_free"] < 1.0
 
 
-@pytest.mark.parametrize("scenario", ["open_file", "undo", "delete_scene", "disable"])
+@pytest.mark.parametrize("scenario", ["open_file", "undo", "disable"])
 def test_blender_stays_healthy_when_something_happens_mid_job(play, scenario: str) -> None:
     output = play(scenario).output
     assert "Traceback" not in output, output
+
+
+def test_result_of_a_deleted_scene_is_thrown_away(play) -> None:
+    assert "was deleted" in play("delete_scene").facts["message"]
 
 
 def test_quitting_mid_job_ends_blender(box: Box, play) -> None:
