@@ -129,5 +129,4 @@ zip-full: $(VENV)/.ready-run
 	$(py) wheels/package.py --output $(BUILD) --full
 
 clean:
-	@if mountpoint -q $(BUILD)/trixie/proc 2>/dev/null; then umount $(BUILD)/trixie/proc $(BUILD)/trixie/dev; fi
-	rm -rf $(BUILD)
+	rm -rf --one-file-system $(BUILD)

@@ -24,7 +24,7 @@ PIP_PLATFORMS = {
     "windows-x64": ("win_amd64",),
     "macos-arm64": tuple(f"macosx_{major}_0_arm64" for major in (14, 13, 12, 11)),
 }
-# Blender's Python (requests and what it brings), or packages that numpy 1 and 2 both satisfy.
+# Blender's own Python has these; a second numpy in the same process breaks Blender.
 IN_BLENDER = frozenset({"numpy", "requests", "certifi", "idna", "urllib3", "charset-normalizer"})
 # Installers and tools that some packages name but nothing here imports at run time.
 NOT_IMPORTED = frozenset({"setuptools", "pip"})

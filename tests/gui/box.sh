@@ -41,6 +41,7 @@ make_box() {
     fi
     mount_host
     cp /etc/resolv.conf "$dir/etc/resolv.conf"
+    ln -sf /proc/self/mounts "$dir/etc/mtab"
     printf 'path-exclude=/usr/share/%s/*\n' doc man locale >"$dir/etc/dpkg/dpkg.cfg.d/slim"
     export DEBIAN_FRONTEND=noninteractive
     chroot "$dir" apt-get update -q
