@@ -93,6 +93,14 @@ def _pip_download(name: str, python: str, folder: Path) -> None:
     command += ["--dest", str(folder), "--requirement", str(requirements)]
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     command += ["--abi", f"cp{python.replace('.', '')}", "--abi", "abi3", "--abi", "none"]
+    if name != "linux-x64":
+        # pip looks up dependencies for the system it runs on; requirements.txt has them all, except
+        # the CUDA libraries of Linux.
+        command.append("--no-deps")
+    elif platform.system() != "Linux":
+        raise FetchError(
+            "pip finds PyTorch's CUDA libraries for Linux only on Linux: build it there."
+        )
     for tag in PIP_PLATFORMS[name]:
         command += ["--platform", tag]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
