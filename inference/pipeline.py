@@ -17,12 +17,14 @@ from .errors import MissingPackage, OutOfMemory
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
     from .engines.scene import SceneResult
-    from .models.two_sided import SceneGeometry, TwoSidedNetwork
+    from .models.two_sided import ObjectGeometry, SceneGeometry, TwoSidedNetwork
 
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
 
 CROP_MARGIN = 0.09  # free border on each side, in subject sizes, as in training
+OBJECT_SCORE = 0.65  # from which Auto makes an object; a thing in a full room scores about a half
+WIDER = 1.2  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = np.radians(30.0)  # field of view of the subject's crop when the camera is unknown
 SCENE_FOV = np.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
@@ -141,7 +143,7 @@ def _choose(
         return "object", subject
     if subject.scene is None:  # a plain background, cut out without the network
         return "object", subject
-    return ("object" if subject.scene.object_score > 0.5 else "scene"), subject
+    return ("object" if subject.scene.object_score > OBJECT_SCORE else "scene"), subject
 
 
 def _find_subject(picture: Picture, request: Request, network: _Network, steps: _Run) -> _Subject:
@@ -199,7 +201,6 @@ def _run_object(
 ) -> Reconstruction:
     from .camera import CropView, PinholeCamera
     from .engines.object import Observation, build_object
-    from .image import shrink
     from .picture import cutout
 
     net = network.get()
@@ -217,9 +218,7 @@ def _run_object(
         rgb = rgb * mask[..., None] + 0.5 * (1 - mask[..., None])
     fine = int(np.clip(side, 256, MASK_SIDE))
     crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, 0.0)[..., 0]
-    small = cutout.sample_crop(rgb, x0, y0, side, 256, None)
-    small_mask = shrink(crop_mask, 256, 256)
-    geometry = net.estimate_object(small, small_mask, lambda: report(0.2))
+    geometry = _looked_at_twice(net, rgb, mask, (x0, y0, side), lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
     observation = Observation(
         view=view,
@@ -234,6 +233,52 @@ def _run_object(
         observation, request.detail, request.texture_size, request.size_m, steps.stage
     )
     return _finished(result, "object", picture, net, steps)
+
+
+def _looked_at_twice(
+    net: TwoSidedNetwork,
+    rgb: Floats,
+    mask: Floats,
+    square: tuple[float, float, float],
+    report: Callable[[], None],
+) -> ObjectGeometry:
+    """Average what the network says of a crop and of a wider one; errors of the two differ.
+
+    Args:
+        net: The network.
+        rgb: (H, W, 3) 0..1 the picture.
+        mask: (H, W) 0..1 the subject.
+        square: Left, top and side of the crop in pixels.
+        report: Raises to cancel.
+    """
+    from .models.two_sided import OBJECT_SIZE, ObjectGeometry
+    from .picture.cutout import sample_crop
+
+    x0, y0, side = square
+    size, border = OBJECT_SIZE, side * (WIDER - 1) / 2
+
+    def look(left: float, top: float, width: float) -> ObjectGeometry:
+        colours = sample_crop(rgb, left, top, width, size, None)
+        subject = sample_crop(mask[..., None], left, top, width, size, 0.0)[..., 0]
+        return net.estimate_object(colours, subject, report)
+
+    near, wide = look(x0, y0, side), look(x0 - border, y0 - border, side * WIDER)
+    inset = size * (1 - 1 / WIDER) / 2
+    stack = np.dstack([wide.front, wide.back, wide.normals])
+    stack = sample_crop(stack, inset, inset, size / WIDER, size, None)
+    weight = near.mask / max(float(near.mask.sum()), 1.0)
+    front, back = stack[..., 0] * WIDER, stack[..., 1] * WIDER  # its unit is that much longer
+    shift = float(((near.front - front) * weight).sum())
+    normals = near.normals + stack[..., 2:]
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    up = near.up + wide.up
+    return ObjectGeometry(
+        mask=near.mask,
+        front=(near.front + front + shift) / 2,
+        back=(near.back + back + shift) / 2,
+        normals=normals,
+        up=up / max(float(np.linalg.norm(up)), 1e-6),
+    )
 
 
 def _run_scene(
