@@ -26,7 +26,9 @@ HERE = Path(__file__).resolve().parent
 RESULTS = ROOT / "build" / "gui"
 INSIDE = Path("/srv/image_to_mesh")  # the folder that both sides see, as Blender sees it
 PICTURE = ROOT / "docs" / "demo_pictures" / "toon_robot.png"
-FREEZE_MS = 1000.0  # a stall this long is a freeze whatever else the machine is doing
+# Generous, because other programs may be using the machine: these catch work done on the main thread.
+# The figures themselves are in generate.json.
+HESITATION_MS, FREEZE_MS = 250.0, 5000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ def test_button_makes_a_mesh_that_one_undo_removes(play) -> None:
     played = play("generate")
     assert played.facts["faces"] > 1000
     assert abs(played.facts["lowest_z"]) < 1e-3
-    assert played.facts["gaps_ms"]["max"] < FREEZE_MS, played.facts["gaps_ms"]
+    assert played.facts["gaps_ms"]["p99"] < HESITATION_MS, played.facts["longest_ms"]
+    assert played.facts["gaps_ms"]["max"] < FREEZE_MS, played.facts["longest_ms"]
 
 
 def test_esc_cancels_within_a_second(play) -> None:
