@@ -125,6 +125,9 @@ class _Network:
     def get(self) -> TwoSidedNetwork:
         if self._network is None:
             self._steps.stage("Loading the network")
+            from .native import load_torch_libraries
+
+            load_torch_libraries()
             from .device import best_device
             from .models import two_sided
 
