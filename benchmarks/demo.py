@@ -18,7 +18,7 @@ from blender import inside_blender, quiet_blender
 from package import ROOT
 
 PICTURES = ROOT / "docs" / "demo_pictures"
-SCENES = ("coffee", "tea_set")  # shown as scenes; everything else is left to Auto
+SCENES = ("coffee",)  # shown as scenes; everything else is left to Auto
 
 
 def main() -> int:

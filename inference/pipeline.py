@@ -23,7 +23,7 @@ Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
 
 CROP_MARGIN = 0.09  # free border on each side, in subject sizes, as in training
-OBJECT_SCORE = 0.65  # from which Auto makes an object; a thing in a full room scores about a half
+OBJECT_SCORE = 0.58  # from which Auto makes an object; a thing in a full room scores about a half
 WIDER = 1.2  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = np.radians(30.0)  # field of view of the subject's crop when the camera is unknown
@@ -353,6 +353,8 @@ def _translated_failures() -> Iterator[None]:
         yield
     except ImportError as error:
         package = (error.name or "a package").partition(".")[0]
+        if package == (__package__ or "").partition(".")[0]:
+            raise  # one of our own modules: a bug, not a missing package
         raise MissingPackage(
             f"The Python package {package} is missing: install the full Image to Mesh zip for your"
             " system, which brings it along (see the README)."
