@@ -29,6 +29,9 @@ SMOOTHING = 4  # rounds; wipes out ripples of about two cells and keeps what is 
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
+FOLD_CHECK = (
+    1024  # texture size up to which a chart's folds are looked for; smaller ones do not show
+)
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
 
 
@@ -101,7 +104,9 @@ def build_object(
 
     report = stage("Unwrapping")
     report(0.0)
-    charts = cut_into_charts(positions, quads, texel=_texel(positions, quads, texture_size))
+    charts = cut_into_charts(
+        positions, quads, texel=_texel(positions, quads, min(texture_size, FOLD_CHECK))
+    )
     report(0.6)
     atlas = pack_charts(charts, texture_size, max(2, round(texture_size * MARGIN_PER_SIZE)))
 
