@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
 
-CROP_MARGIN = 0.09  # free border on each side, in subject sizes, as in training
+CROP_MARGIN = 0.15  # free border on each side, in subject sizes: the middle of what training saw
 OBJECT_SCORE = 0.58  # from which Auto makes an object; a thing in a full room scores about a half
-WIDER = 1.2  # side of the second, wider crop
+WIDER = 1.1  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = np.radians(30.0)  # field of view of the subject's crop when the camera is unknown
 SCENE_FOV = np.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
