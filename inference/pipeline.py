@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ CROP_MARGIN = 0.15  # free border on each side, in subject sizes: the middle of 
 OBJECT_SCORE = 0.58  # from which Auto makes an object; a thing in a full room scores about a half
 WIDER = 1.1  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
-OBJECT_FOV = np.radians(30.0)  # field of view of the subject's crop when the camera is unknown
-SCENE_FOV = np.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
+OBJECT_FOV = math.radians(30.0)  # field of view of the subject's crop when the camera is unknown
+SCENE_FOV = math.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
 
 # Share of a run at which each stage begins, measured on two cores at medium detail.
 _BEGINS = {
@@ -174,13 +175,13 @@ def _find_subject(picture: Picture, request: Request, network: _Network, steps: 
     plain = cutout.plain_background_mask(rgb)
     if plain is not None:
         return _Subject(CutOut(plain, "network", picture), None)
-    scene = net.estimate_scene(rgb.astype(np.float32) / 255, lambda: report(0.0))
-    rough = cutout.clean_mask(scene.mask)
-    x0, y0, side = cutout.crop_square(cutout.resize_mask(rough, (height, width)), CROP_MARGIN)
+    colours = rgb.astype(np.float32) / 255
+    scene = net.estimate_scene(colours, lambda: report(0.0))
+    whole = cutout.resize_mask(cutout.clean_mask(scene.mask), (height, width))
+    x0, y0, side = cutout.crop_square(whole, CROP_MARGIN)
     # A second, closer look at the subject alone gives a finer mask.
-    crop = cutout.sample_crop(rgb.astype(np.float32) / 255, x0, y0, side, 256, None)
+    crop = cutout.sample_crop(colours, x0, y0, side, 256, None)
     closer = net.estimate_object(crop, None, lambda: report(0.5)).mask
-    whole = cutout.resize_mask(rough, (height, width))
     mask = cutout.refine_mask(rgb, _paste(closer, whole, x0, y0, side))
     return _Subject(CutOut(mask, "network", picture), scene)
 
@@ -205,6 +206,7 @@ def _run_object(
     from .camera import CropView, PinholeCamera
     from .engines.object import Observation, build_object
     from .picture import cutout
+    from .picture.intrinsics import focal_from_fov
 
     net = network.get()
     report = steps.stage("Estimating the shape")
@@ -213,8 +215,8 @@ def _run_object(
     x0, y0, side = cutout.crop_square(mask, CROP_MARGIN)
     focal = _focal(picture, request)
     if focal is None:
-        focal = side / 2 / np.tan(OBJECT_FOV / 2)
-    view = CropView.of(PinholeCamera(width, height, float(focal)), x0, y0, side)
+        focal = focal_from_fov(OBJECT_FOV, side)
+    view = CropView.of(PinholeCamera(width, height, focal), x0, y0, side)
 
     rgb = picture.pixels[..., :3].astype(np.float32) / 255
     if subject.cut_out.origin == "alpha":
@@ -289,6 +291,7 @@ def _run_scene(
 ) -> Reconstruction:
     from .camera import PinholeCamera
     from .engines.scene import build_scene
+    from .picture.intrinsics import focal_from_fov
 
     net = network.get()
     report = steps.stage("Estimating the shape")
@@ -299,12 +302,12 @@ def _run_scene(
     height, width = rgb.shape[:2]
     focal = _focal(picture, request)
     if focal is None:
-        focal = max(height, width) / 2 / np.tan(SCENE_FOV / 2)
+        focal = focal_from_fov(SCENE_FOV, max(height, width))
     result = build_scene(
         rgb,
         scene.depth,
         scene.up,
-        PinholeCamera(width, height, float(focal)),
+        PinholeCamera(width, height, focal),
         request.detail,
         request.texture_size,
         4.0 * request.size_m,
@@ -317,7 +320,9 @@ def _run_scene(
 def _focal(picture: Picture, request: Request) -> float | None:
     """Focal length in pixels: what the artist said, else what the camera wrote, else None."""
     if request.fov_x is not None:
-        return picture.pixels.shape[1] / 2 / float(np.tan(request.fov_x / 2))
+        from .picture.intrinsics import focal_from_fov
+
+        return focal_from_fov(request.fov_x, picture.pixels.shape[1])
     return picture.focal_px
 
 
