@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .protocol import Bounds, FieldSample
+
 Floats = NDArray[np.float32]
 
 
@@ -25,8 +27,17 @@ class GridField:
     origin: Floats
     spacing: float
 
-    def query(self, points: Floats) -> Floats:
+    @property
+    def bounds(self) -> Bounds:
+        """The box of the samples; the outermost layer is outside."""
+        extent = (np.array(self.distance.shape) - 1) * self.spacing
+        return Bounds(self.origin, (self.origin + extent).astype(np.float32))
+
+    def query(self, points: Floats) -> FieldSample:
         """Signed distance at (N, 3) points by trilinear interpolation, clamped at the border."""
+        return FieldSample(self._distance(points))
+
+    def _distance(self, points: Floats) -> Floats:
         shape = np.array(self.distance.shape)
         index = np.clip((points - self.origin) / self.spacing, 0, shape - 1.001)
         base = index.astype(np.int64)
@@ -44,5 +55,5 @@ class GridField:
         for axis in range(3):
             step = np.zeros(3, np.float32)
             step[axis] = 0.5 * self.spacing
-            columns.append(self.query(points + step) - self.query(points - step))
+            columns.append(self._distance(points + step) - self._distance(points - step))
         return np.stack(columns, axis=1) / np.float32(self.spacing)

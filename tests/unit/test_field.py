@@ -58,10 +58,10 @@ def test_two_sides_of_a_sphere_give_back_the_sphere():
     angles = np.random.default_rng(1).normal(size=(500, 3))
     outward = (angles / np.linalg.norm(angles, axis=1, keepdims=True)).astype(np.float32)
     centre = np.array([0, 0, v.distance], np.float32)
-    error = field.query(centre + 0.8 * outward)
+    error = field.query(centre + 0.8 * outward).distance
     assert np.abs(error).mean() < 0.02
-    assert (field.query(centre + 0.6 * outward) < 0).all()
-    assert (field.query(centre + 1.0 * outward) > 0).all()
+    assert (field.query(centre + 0.6 * outward).distance < 0).all()
+    assert (field.query(centre + 1.0 * outward).distance > 0).all()
     slope = field.gradient(centre + 0.8 * outward)
     slope /= np.linalg.norm(slope, axis=1, keepdims=True)
     assert np.median((slope * outward).sum(1)) > 0.97
@@ -136,8 +136,10 @@ def test_grid_query_is_exact_on_a_plane():
     grid = np.broadcast_to(x[:, None, None] * 0.5 - 1, (6, 5, 4)).copy()
     field = GridField(grid, np.array([1, 2, 3], np.float32), 0.5)
     points = np.array([[1.3, 2.2, 3.1], [2.9, 3.0, 4.0], [-5, 2, 3]], np.float32)
-    assert np.allclose(field.query(points), [-0.7, 0.9, -1.0], atol=2e-3)
+    assert np.allclose(field.query(points).distance, [-0.7, 0.9, -1.0], atol=2e-3)
     assert np.allclose(field.gradient(points[:1]), [[1, 0, 0]], atol=1e-3)
+    assert np.allclose(field.bounds.low, [1, 2, 3])
+    assert np.allclose(field.bounds.high, [3.5, 4, 4.5])
 
 
 def test_local_width_of_a_cross_is_that_of_each_bar():
