@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from .contracts import Cancelled, CutOut, Done, Event, Failed, Progress, Reconstruction, Request
+from .courtesy import quick_handover, yield_to_main_thread
 from .errors import ImageToMeshError, RunCancelled
 
 logger = logging.getLogger(__name__)
@@ -25,9 +26,12 @@ class Job:
         self._run = run
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._steps_back = False
         self._thread = threading.Thread(target=self._work, name="image-to-mesh", daemon=True)
 
-    def start(self) -> None:
+    def start(self, steps_back: bool = False) -> None:
+        """Start the thread; with ``steps_back`` it lets a main thread that draws a window go first."""
+        self._steps_back = steps_back
         self._thread.start()
 
     def cancel(self) -> None:
@@ -56,7 +60,13 @@ class Job:
         self._events.put(Progress(fraction, stage))
 
     def _work(self) -> None:
-        self._events.put(self._outcome())
+        if not self._steps_back:
+            self._events.put(self._outcome())
+            return
+        yield_to_main_thread()
+        with quick_handover():
+            outcome = self._outcome()
+        self._events.put(outcome)
 
     def _outcome(self) -> Event:
         try:

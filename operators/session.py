@@ -175,7 +175,7 @@ def _begin(task: _Task, settings: Settings) -> None:
         raise ImageToMeshError(f"{reason}.")
     _task, _stopping, last_summary, last_settings = task, None, (), settings
     last_event = Progress(0.0, "Starting")
-    task.job.start()
+    task.job.start(steps_back=task.finish is not None)
 
 
 def _abandon() -> None:
