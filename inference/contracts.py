@@ -44,6 +44,31 @@ class PicturePixels:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoices:
+    """Which network runs at each stage, and where downloaded ones are kept.
+
+    Each stage holds "auto", "bundled" (what the extension brings along) or an id of ``catalogue``.
+
+    Attributes:
+        cut_out: Finds the subject.
+        depth: Sees a scene's depth.
+        object: Sees a whole thing.
+        views: Sees several pictures of one thing or place together.
+        upscale: Makes textures finer.
+        inpaint: Paints what no picture shows.
+        folder: The folder with downloaded models; None when there is none.
+    """
+
+    cut_out: str = "auto"
+    depth: str = "auto"
+    object: str = "auto"
+    views: str = "auto"
+    upscale: str = "auto"
+    inpaint: str = "auto"
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Everything a run needs, read from Blender before the thread starts.
 
@@ -62,6 +87,7 @@ class Request:
         fov_x: Horizontal field of view of the picture in radians when the artist knows it.
         device: Where networks run.
         seed: Seed of every random choice.
+        models: Which networks run.
     """
 
     source: PictureFile | PicturePixels
@@ -75,6 +101,7 @@ class Request:
     fov_x: float | None = None
     device: Device = "auto"
     seed: int = 0
+    models: ModelChoices = ModelChoices()
 
 
 @dataclass(frozen=True, slots=True)

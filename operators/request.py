@@ -9,13 +9,14 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.contracts import Device, PictureFile, PicturePixels, Request
+from ..inference.contracts import Device, ModelChoices, PictureFile, PicturePixels, Request
 from ..inference.errors import CutOutError, PictureError
 from .options import ReconstructionOptions
 from .scene.image import image_pixels
 
 MAX_PACKED_PIXELS = 100_000_000  # Blender holds 16 bytes for each
 NARROWEST_FOV = 0.02  # radians; anything below means "not known"
+STAGES = tuple(name for name in ModelChoices.__dataclass_fields__ if name != "folder")
 
 
 def request_from(
@@ -57,9 +58,11 @@ def settings_from(request: Request) -> dict[str, object]:
     settings = {
         name: getattr(request, name)
         for name in Request.__dataclass_fields__
-        if name not in {"source", "mask", "device"}
+        if name not in {"source", "mask", "device", "models"}
     }
     settings["has_mask"] = request.mask is not None
+    chosen = {stage: getattr(request.models, stage) for stage in STAGES}
+    settings["models"] = {stage: model for stage, model in chosen.items() if model != "auto"}
     return settings
 
 
