@@ -14,6 +14,7 @@ what was abandoned can do no harm and ends at its next byte or time limit.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import logging
 import queue
@@ -481,6 +482,7 @@ def _require_web(url: str) -> None:
         )
 
 
+@functools.cache
 def _opener() -> urllib.request.OpenerDirector:
     context = ssl.create_default_context()
     try:  # Blender brings certifi along; some systems' own certificates are out of Python's reach
