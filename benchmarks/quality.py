@@ -39,10 +39,10 @@ load_extension()
 
 if TYPE_CHECKING:
     from inference.contracts import Reconstruction
-    from inference.engines.object import Observation
+    from inference.observation import Observation
 else:
     from image_to_mesh.inference.contracts import Reconstruction
-    from image_to_mesh.inference.engines.object import Observation
+    from image_to_mesh.inference.observation import Observation
 
 METHODS = ("ours", "relief", "pillow")
 ORACLES = ("mask", "front", "back", "normals", "up", "camera")

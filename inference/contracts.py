@@ -69,6 +69,47 @@ class ModelChoices:
 
 
 @dataclass(frozen=True, slots=True)
+class Shaping:
+    """What can be changed about an object without asking a network again.
+
+    Attributes:
+        smoothness: Rounds of smoothing of the surface; 0 keeps it as extracted.
+        thickness: Factor on the depth of the hidden side, > 0.
+        depth_range: Factor on the relief of the side that the picture shows, >= 0.
+        cut_threshold: Subject probability from which a pixel belongs to the subject, 0 to 1.
+        level: How far outside of the fitted surface the mesh lies, in half widths of the subject;
+            negative values lie inside.
+        faces: Largest number of faces; 0 keeps what Detail gives.
+    """
+
+    smoothness: int = 4
+    thickness: float = 1.0
+    depth_range: float = 1.0
+    cut_threshold: float = 0.5
+    level: float = 0.0
+    faces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RefineRequest:
+    """Shape a finished object again from what was kept with it.
+
+    Attributes:
+        archive: What ``Reconstruction.archive`` was.
+        name: Base name of the result.
+        shaping: The changes.
+        detail: How fine the mesh is.
+        texture_size: Side of the square texture in pixels.
+    """
+
+    archive: bytes
+    name: str
+    shaping: Shaping = Shaping()
+    detail: Detail = "medium"
+    texture_size: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Everything a run needs, read from Blender before the thread starts.
 
@@ -223,6 +264,8 @@ class Reconstruction:
         is_watertight: Whether the mesh is closed and manifold.
         notes: Sentences for the artist.
         stages: Time and memory of each stage.
+        archive: What is needed to shape the object again, see ``archive.py``; None when the engine
+            keeps nothing.
     """
 
     name: str
@@ -235,6 +278,7 @@ class Reconstruction:
     is_watertight: bool
     notes: tuple[str, ...] = ()
     stages: tuple[StageCost, ...] = field(default=())
+    archive: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,24 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
-from .contracts import Cancelled, CutOut, Done, Event, Failed, Progress, Reconstruction, Request
+from .contracts import Cancelled, CutOut, Done, Event, Failed, Progress, Reconstruction
 from .courtesy import quick_handover, yield_to_main_thread
 from .errors import ImageToMeshError, RunCancelled
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[float, str], None]
-Run = Callable[[Request, Report], Reconstruction | CutOut]
+Asked = TypeVar("Asked")  # a Request, or whatever else the run takes
+Run = Callable[[Asked, Report], Reconstruction | CutOut]
 
 
 class Job:
     """One run: start it, drain its events, maybe cancel it."""
 
-    def __init__(self, request: Request, run: Run) -> None:
-        self._request = request
-        self._run = run
+    def __init__(self, request: Asked, run: Run[Asked]) -> None:
+        self._run = lambda report: run(request, report)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._steps_back = False
@@ -70,7 +71,7 @@ class Job:
 
     def _outcome(self) -> Event:
         try:
-            return Done(self._run(self._request, self._report))
+            return Done(self._run(self._report))
         except RunCancelled:
             return Cancelled()
         except ImageToMeshError as error:

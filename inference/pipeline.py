@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .contracts import CutOut, Picture, Reconstruction, Request, StageCost
+from .contracts import CutOut, Picture, Reconstruction, RefineRequest, Request, StageCost
 from .cost import StageClock
 from .errors import MissingPackage, OutOfMemory
 
@@ -86,6 +86,18 @@ def run(request: Request, report: Report) -> Reconstruction:
         return _run(request, _Run(report))
 
 
+def refine(request: RefineRequest, report: Report) -> Reconstruction:
+    """Shape a finished object again from what was kept with it; no network runs.
+
+    The result stands where the first one stood, so its camera still matches.
+
+    Raises:
+        ImageToMeshError: With a sentence for the artist.
+    """
+    with _translated_failures():
+        return _refine(request, _Run(report))
+
+
 def cut_out(request: Request, report: Report) -> CutOut:
     """Only find the subject, so that the artist can check it before generating.
 
@@ -106,6 +118,27 @@ def _run(request: Request, steps: _Run) -> Reconstruction:
         assert subject is not None
         return _run_object(picture, request, subject, network, steps)
     return _run_scene(picture, request, subject, network, steps)
+
+
+def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
+    from .archive import pack, unpack
+    from .engines.object import build_object
+
+    steps.stage("Reading the picture")
+    kept = unpack(request.archive)
+    result = build_object(
+        kept.observation,
+        request.detail,
+        request.texture_size,
+        1.0,
+        steps.stage,
+        request.shaping,
+        kept.frame,
+    )
+    pixels = np.round(kept.observation.colour * 255).astype(np.uint8)
+    opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+    picture = Picture(np.concatenate([pixels, opaque], axis=2), False, None, request.name)
+    return _finished(result, "object", picture, kept.model, steps, pack(kept))
 
 
 def _read(request: Request, steps: _Run) -> Picture:
@@ -203,8 +236,10 @@ def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Fl
 def _run_object(
     picture: Picture, request: Request, subject: _Subject, network: _Network, steps: _Run
 ) -> Reconstruction:
+    from .archive import Archive, pack
     from .camera import CropView, PinholeCamera
-    from .engines.object import Observation, build_object
+    from .engines.object import build_object
+    from .observation import Observation
     from .picture import cutout
     from .picture.intrinsics import focal_from_fov
 
@@ -237,7 +272,8 @@ def _run_object(
     result = build_object(
         observation, request.detail, request.texture_size, request.size_m, steps.stage
     )
-    return _finished(result, "object", picture, net, steps)
+    archive = pack(Archive(observation, result.frame, net.revision))
+    return _finished(result, "object", picture, net.revision, steps, archive)
 
 
 def _looked_at_twice(
@@ -314,7 +350,7 @@ def _run_scene(
         request.is_solid,
         steps.stage("Building the relief"),
     )
-    return _finished(result, "scene", picture, net, steps)
+    return _finished(result, "scene", picture, net.revision, steps)
 
 
 def _focal(picture: Picture, request: Request) -> float | None:
@@ -330,8 +366,9 @@ def _finished(
     result: ObjectResult | SceneResult,
     engine: str,
     picture: Picture,
-    net: TwoSidedNetwork,
+    model: str,
     steps: _Run,
+    archive: bytes | None = None,
 ) -> Reconstruction:
     from .surface.topology import is_watertight
 
@@ -340,7 +377,7 @@ def _finished(
     return Reconstruction(
         name=picture.name,
         engine=engine,
-        model=net.revision,
+        model=model,
         mesh=result.mesh,
         material=result.material,
         camera=result.camera,
@@ -348,6 +385,7 @@ def _finished(
         is_watertight=closed,
         notes=picture.notes,
         stages=steps.finish(),
+        archive=archive,
     )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..camera import CropView
-from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
+from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays, Shaping
 from ..errors import CutOutError
 from ..field.integrate import fuse_depth_and_normals
+from ..field.offset import offset
 from ..field.outline import local_width
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
 from ..image import blur, enlarge, shrink
+from ..observation import Observation, WorldFrame
 from ..surface.nets import drop_small_parts, smooth, surface_nets
 from ..texture.charts import cut_into_charts
 from ..texture.pack import pack_charts
@@ -25,7 +26,6 @@ Floats = NDArray[np.float32]
 
 CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
 ROUGHNESS = 0.6
-SMOOTHING = 4  # rounds; wipes out ripples of about two cells and keeps what is larger
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
@@ -36,42 +36,29 @@ MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What is known about a subject from one picture, in the frame and units of its crop's view.
-
-    Attributes:
-        view: The crop's camera.
-        front: (S, S) depth of the first surface along the view axis; the zero is arbitrary.
-        back: (S, S) depth of the last surface, same zero.
-        normals: (S, S, 3) unit normals of the first surface, facing the viewer.
-        up: (3,) up direction in the view frame.
-        mask: (M, M) subject probability of the crop.
-        colour: (C, C, 3) float32 0..1 sRGB picture of the crop.
-    """
-
-    view: CropView
-    front: Floats
-    back: Floats
-    normals: Floats
-    up: Floats
-    mask: Floats
-    colour: Floats
-
-
-@dataclass(frozen=True, slots=True)
 class ObjectResult:
-    """What the object engine makes; see ``contracts.Reconstruction`` for the fields."""
+    """What the object engine makes; see ``contracts.Reconstruction`` for the fields.
+
+    ``frame`` says how the object was stood up.
+    """
 
     mesh: MeshArrays
     material: MaterialArrays
     camera: CameraArrays
+    frame: WorldFrame
 
 
 Stage = Callable[[str], Callable[[float], None]]
 
 
 def build_object(
-    observation: Observation, detail: Detail, texture_size: int, size_m: float, stage: Stage
+    observation: Observation,
+    detail: Detail,
+    texture_size: int,
+    size_m: float,
+    stage: Stage,
+    shaping: Shaping | None = None,
+    frame: WorldFrame | None = None,
 ) -> ObjectResult:
     """Build the solid, its surface and its texture.
 
@@ -82,14 +69,17 @@ def build_object(
         size_m: Longest side of the result's bounding box in metres.
         stage: Called with the name of each stage as it begins; gives a function to report that
             stage's finished share with, which raises to cancel.
+        shaping: The artist's changes to the shape.
+        frame: How the object stood before it was shaped again; ``size_m`` does not count then.
 
     Raises:
         CutOutError: When nothing solid is left of the subject.
     """
-    view = observation.view
+    view, shaping = observation.view, shaping or Shaping()
     report = stage("Shaping the solid")
-    surface = two_sided_surface(observation, report)
-    field = solid_from_two_sides(surface, view, CELLS[detail], report)
+    observation = _cut_at(observation, shaping.cut_threshold)
+    surface = _reshaped(two_sided_surface(observation, report), shaping)
+    field = offset(solid_from_two_sides(surface, view, CELLS[detail], report), shaping.level)
 
     report = stage("Extracting the surface")
     report(0.0)
@@ -99,7 +89,7 @@ def build_object(
             "Nothing solid was found in the cut-out: check the cut-out or paint a mask."
         )
     positions, quads = drop_small_parts(positions, quads, SMALLEST_PART)
-    positions = smooth(positions, quads, SMOOTHING)
+    positions = smooth(positions, quads, shaping.smoothness)
     positions = field.origin + positions * np.float32(field.spacing)
 
     report = stage("Unwrapping")
@@ -115,9 +105,33 @@ def build_object(
     mask = enlarge(observation.mask, side, side)
     texture = paint(positions, quads, atlas, view, observation.colour, signed_pixels(mask), report)
 
-    mesh, matrix = _stand_up(positions, quads, atlas.uvs, observation, size_m)
-    camera = CameraArrays(matrix, view.camera.fov_x, view.camera.width, view.camera.height)
-    return ObjectResult(mesh, MaterialArrays(texture, ROUGHNESS), camera)
+    seen = view.to_camera(positions)
+    frame = frame or _upright_frame(seen, observation, size_m)
+    mesh = MeshArrays(
+        frame.place(seen), quads.ravel(), np.full(len(quads), 4, np.int32), atlas.uvs.reshape(-1, 2)
+    )
+    camera = CameraArrays(
+        frame.camera_to_world(), view.camera.fov_x, view.camera.width, view.camera.height
+    )
+    return ObjectResult(mesh, MaterialArrays(texture, ROUGHNESS), camera, frame)
+
+
+def _cut_at(observation: Observation, threshold: float) -> Observation:
+    """Move the subject's border to where its probability is ``threshold``."""
+    if threshold == 0.5:
+        return observation
+    mask = np.clip(observation.mask + np.float32(0.5 - threshold), 0, 1)
+    return replace(observation, mask=mask.astype(np.float32))
+
+
+def _reshaped(surface: TwoSidedSurface, shaping: Shaping) -> TwoSidedSurface:
+    """Stretch the front's relief about its middle, and the depth of what lies behind it."""
+    if shaping.depth_range == 1 and shaping.thickness == 1:
+        return surface
+    thickness = (surface.back - surface.front) * np.float32(shaping.thickness)
+    middle = np.float32(np.median(surface.front))
+    front = middle + (surface.front - middle) * np.float32(shaping.depth_range)
+    return replace(surface, front=front, back=np.maximum(front + thickness, front + 0.02))
 
 
 def two_sided_surface(observation: Observation, report: Callable[[float], None]) -> TwoSidedSurface:
@@ -167,28 +181,14 @@ def _texel(positions: Floats, quads: NDArray[np.int32], texture_size: int) -> fl
     return float(0.7 * np.sqrt(area) / texture_size)
 
 
-def _stand_up(
-    positions: Floats,
-    quads: NDArray[np.int32],
-    uvs: Floats,
-    observation: Observation,
-    size_m: float,
-) -> tuple[MeshArrays, NDArray[np.float64]]:
-    """The mesh upright on the floor in metres, and the camera-to-world matrix."""
+def _upright_frame(seen: Floats, observation: Observation, size_m: float) -> WorldFrame:
+    """Stand the subject's (N, 3) points of the camera frame on the floor, ``size_m`` long."""
     view = observation.view
     axis = view.rotation[2]
     up = steadied_up(view.to_camera(observation.up), axis)
     rotation = world_from_camera(up, axis)
-    world = view.to_camera(positions) @ rotation.T.astype(np.float32)
+    world = seen @ rotation.T.astype(np.float32)
     low, high = world.min(axis=0), world.max(axis=0)
     scale = size_m / float((high - low).max())
     base = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2])
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation, -base * scale
-    mesh = MeshArrays(
-        ((world - base) * scale).astype(np.float32),
-        quads.ravel(),
-        np.full(len(quads), 4, np.int32),
-        uvs.reshape(-1, 2),
-    )
-    return mesh, matrix
+    return WorldFrame(rotation, scale, -base * scale)

@@ -1,0 +1,125 @@
+"""What is kept with an object gives the same object again, and a changed one when asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from image_to_mesh.inference.archive import Archive, pack, unpack
+from image_to_mesh.inference.camera import CropView, PinholeCamera
+from image_to_mesh.inference.contracts import RefineRequest, Shaping
+from image_to_mesh.inference.engines.object import build_object
+from image_to_mesh.inference.errors import CutOutError, ImageToMeshError
+from image_to_mesh.inference.field.grid import GridField
+from image_to_mesh.inference.field.offset import offset
+from image_to_mesh.inference.observation import Observation
+from image_to_mesh.inference.pipeline import refine
+
+SIZE = 64
+
+
+def ball() -> Observation:
+    """A ball of radius 0.7 seen from the front; the rim of its mask is soft."""
+    view = CropView.of(PinholeCamera(256, 256, 500.0), 0.0, 0.0, 256.0)
+    steps = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * 2 - 1
+    x, y = np.meshgrid(steps, steps)
+    radius = np.hypot(x, y)
+    z = np.sqrt(np.maximum(0.49 - radius**2, 0.0))
+    normals = np.stack([x, y, -np.maximum(z, 0.05)], axis=-1) / 0.7
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    colour = np.stack([0.5 + x / 2, 0.5 + y / 2, np.full_like(x, 0.3)], axis=-1)
+    return Observation(
+        view=view,
+        front=-z,
+        back=z,
+        normals=normals.astype(np.float32),
+        up=np.array([0, -1, 0], np.float32),
+        mask=np.clip((0.7 - radius) * 4 + 0.5, 0, 1).astype(np.float32),
+        colour=colour.astype(np.float32),
+    )
+
+
+def silent(_fraction: float, _stage: str = "") -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def kept() -> tuple[bytes, np.ndarray]:
+    observation = ball()
+    result = build_object(observation, "low", 256, 2.0, lambda _name: silent)
+    return pack(Archive(observation, result.frame, "two-sided 1")), result.mesh.positions
+
+
+def refined(archive: bytes, **changes: float) -> np.ndarray:
+    request = RefineRequest(archive, "ball", Shaping(**changes), "low", 256)  # pyright: ignore[reportArgumentType]
+    result = refine(request, silent)
+    assert result.is_watertight
+    assert result.archive is not None
+    return result.mesh.positions
+
+
+def test_without_changes_the_object_comes_back_where_it_stood(kept) -> None:
+    archive, before = kept
+    after = refined(archive)
+    assert np.ptp(after, axis=0) == pytest.approx(np.ptp(before, axis=0), abs=0.01)
+    assert after.mean(axis=0) == pytest.approx(before.mean(axis=0), abs=0.01)
+
+
+def test_archive_is_small_and_faithful(kept) -> None:
+    observation, read = ball(), unpack(kept[0])
+    assert len(kept[0]) < 60_000
+    assert read.model == "two-sided 1"
+    assert np.abs(read.observation.front - observation.front).max() < 1e-3
+    assert np.abs(read.observation.colour - observation.colour).mean() < 0.01
+    cosine = (read.observation.normals * observation.normals).sum(axis=-1)
+    assert np.degrees(np.arccos(np.clip(cosine.min(), -1, 1))) < 1
+    np.testing.assert_allclose(read.observation.view.rotation, observation.view.rotation)
+    assert read.observation.view.camera == observation.view.camera
+
+
+def test_thickness_stretches_only_the_depth(kept) -> None:
+    archive, before = kept
+    width, height, depth = np.ptp(refined(archive, thickness=0.5), axis=0) / np.ptp(before, axis=0)
+    assert (width, height) == (pytest.approx(1, abs=0.06), pytest.approx(1, abs=0.06))  # nearer
+    assert depth < 0.8
+
+
+def test_depth_range_flattens_the_front(kept) -> None:
+    archive, before = kept
+    flat = refined(archive, depth_range=0.2)
+    assert flat[:, 2].min() > before[:, 2].min() + 0.1
+
+
+def test_threshold_and_level_move_the_border(kept) -> None:
+    archive, before = kept
+    width = np.ptp(before[:, 0])
+    assert np.ptp(refined(archive, cut_threshold=0.9)[:, 0]) < 0.92 * width
+    assert np.ptp(refined(archive, level=0.1)[:, 0]) == pytest.approx(width * 0.8 / 0.7, rel=0.04)
+    assert np.ptp(refined(archive, level=-0.1)[:, 0]) == pytest.approx(width * 0.6 / 0.7, rel=0.04)
+
+
+def test_nothing_left_says_so(kept) -> None:
+    with pytest.raises(CutOutError, match="cut-out"):
+        refined(kept[0], level=-0.9)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 1000])
+def test_damaged_archives_are_refused_in_a_sentence(kept, cut: int) -> None:
+    with pytest.raises(ImageToMeshError, match="generate the object again"):
+        unpack(kept[0][:cut])
+
+
+def test_newer_archives_are_refused(kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("image_to_mesh.inference.archive.FORMAT", 0)
+    with pytest.raises(ImageToMeshError, match="update the extension"):
+        unpack(kept[0])
+
+
+def test_offset_grows_the_grid_with_the_surface() -> None:
+    steps = np.linspace(-1.2, 1.2, 25, dtype=np.float32)
+    x, y, z = np.meshgrid(steps, steps, steps, indexing="ij")
+    field = GridField(np.sqrt(x * x + y * y + z * z) - 1, np.full(3, -1.2, np.float32), 0.1)
+    moved = offset(field, 0.5)
+    at = moved.query(np.array([[1.4, 0, 0], [1.6, 0, 0], [0, 0, -1.45]], np.float32)).distance
+    assert at == pytest.approx([-0.1, 0.1, -0.05], abs=0.02)
+    assert (moved.distance[0] > 0).all()
+    assert offset(field, 0.0) is field
