@@ -94,7 +94,7 @@ def _unpickled(source: Path) -> object:
         ) from error
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - a pickle of garbage can fail in any way
+    except Exception as error:  # a pickle of garbage can fail in any way
         raise _damaged(source) from error
 
 
@@ -149,7 +149,7 @@ def _as_bytes(name: str, tensor: Tensor, source: Path) -> tensor_file.TensorByte
 
     def read() -> memoryview:
         flat = tensor.detach().contiguous().reshape(-1)
-        return memoryview(flat.view(torch.uint8).numpy())
+        return flat.view(torch.uint8).numpy().data
 
     return tensor_file.TensorBytes(
         name, dtype, tuple(tensor.shape), tensor.numel() * tensor.element_size(), read
