@@ -282,6 +282,13 @@ class Reconstruction:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """The end of a job that puts nothing into the scene: ``lines`` are sentences for the artist."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """One line for the status bar. ``fraction`` runs from 0 to 1."""
 
@@ -293,7 +300,7 @@ class Progress:
 class Done:
     """The run ended well."""
 
-    result: Reconstruction | CutOut
+    result: Reconstruction | CutOut | News
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from .contracts import Cancelled, CutOut, Done, Event, Failed, Progress, Reconstruction
+from .contracts import Cancelled, CutOut, Done, Event, Failed, News, Progress, Reconstruction
 from .courtesy import quick_handover, yield_to_main_thread
 from .errors import ImageToMeshError, RunCancelled
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 Report = Callable[[float, str], None]
 Asked = TypeVar("Asked")  # a Request, or whatever else the run takes
-Run = Callable[[Asked, Report], Reconstruction | CutOut]
+Run = Callable[[Asked, Report], Reconstruction | CutOut | News]
 
 
 class Job:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import bpy
 from bpy.app.handlers import persistent
 
-from ..inference.contracts import Cancelled, CutOut, Done, Failed, Progress, Reconstruction
+from ..inference.contracts import Cancelled, CutOut, Done, Failed, News, Progress, Reconstruction
 from ..inference.errors import ImageToMeshError
 from ..inference.job import Job
 
@@ -29,9 +29,10 @@ logger = logging.getLogger(__name__)
 PUMP_INTERVAL = 0.1  # seconds between looks at the queue
 RUN_INTERVAL = 0.05  # seconds between looks when nothing else can happen meanwhile
 REDRAW_INTERVAL = 0.5  # seconds; a progress bar needs no more, and drawing holds up everything
+PICTURE_WORK = "A picture is being worked on"
 SHUTDOWN_PATIENCE = 5.0  # seconds that disabling the add-on or quitting may take
 
-Result = Reconstruction | CutOut
+Result = Reconstruction | CutOut | News
 Finish = Callable[[Result, float], tuple[str, ...]]
 Settings = Mapping[str, object]
 
@@ -41,6 +42,7 @@ class _Task:
     job: Job
     finish: Finish | None
     started: float
+    work: str
 
 
 _task: _Task | None = None
@@ -62,21 +64,22 @@ def is_running() -> bool:
 def busy_reason() -> str | None:
     """Why no job can start now, as a sentence for the artist; None when one can."""
     if _task is not None:
-        return "A picture is being worked on: wait for it or press Cancel"
+        return f"{_task.work}: wait for it or press Cancel"
     if _stopping is not None and not _stopping.join(0.0):
         return "The cancelled run is still stopping: try again in a moment"
     return None
 
 
-def start(job: Job, finish: Finish, settings: Settings) -> None:
+def start(job: Job, finish: Finish, settings: Settings, work: str = PICTURE_WORK) -> None:
     """Run ``job`` on its thread and hand its result to ``finish`` on this one.
 
     Args:
         job: A job that has not been started.
         finish: Takes the result and the seconds it took; returns lines that sum it up.
         settings: What the job was asked, for the report.
+        work: What it does, for whoever wants to start another.
     """
-    _begin(_Task(job, finish, time.perf_counter()), settings)
+    _begin(_Task(job, finish, time.perf_counter(), work), settings)
     _ensure_timer()
     _redraw_sidebars()
 
@@ -86,7 +89,7 @@ def run(
 ) -> Done | Failed | Cancelled:
     """Run ``job`` and wait for it; used where nothing else can happen meanwhile."""
     global _task
-    _begin(_Task(job, None, time.perf_counter()), settings)
+    _begin(_Task(job, None, time.perf_counter(), PICTURE_WORK), settings)
     try:
         while True:
             job.join(RUN_INTERVAL)
@@ -199,6 +202,8 @@ def _redraw_sidebars() -> None:
     manager = bpy.context.window_manager
     for window in manager.windows if manager is not None else ():
         for area in window.screen.areas if window.screen is not None else ():
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
             if area.type == "VIEW_3D":
                 for region in area.regions:
                     if region.type == "UI":  # drawing the scene anew would cost far more
