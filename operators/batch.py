@@ -23,7 +23,7 @@ from .options import DEVICES, ReconstructionOptions
 from .preferences import preferred_device
 from .request import request_from, settings_from
 from .scene.build import add_reconstruction
-from .worker import Reconstructing
+from .worker import Reconstructing, free_models
 
 LOG_NAME = "batch.jsonl"
 BUG_WORDS = "hit a bug"
@@ -124,24 +124,27 @@ def convert(
         OutputUnusable: When the output folder cannot be written to or the disk is full.
     """
     outcomes: list[Outcome] = []
-    for index, plan in enumerate(plans):
+    try:
+        for index, plan in enumerate(plans):
 
-        def show(progress: Progress, done: int = index, name: str = plan.picture.name) -> None:
-            on_progress((done + progress.fraction) / len(plans), f"{name}: {progress.stage}")
+            def show(progress: Progress, done: int = index, name: str = plan.picture.name) -> None:
+                on_progress((done + progress.fraction) / len(plans), f"{name}: {progress.stage}")
 
-        with writing_to(plan.folder):
-            plan.folder.mkdir(parents=True, exist_ok=True)
-        unusable: OutputUnusable | None = None
-        try:
-            outcome = _convert_one(plan, template, file_format, overwrite, show)
-        except OutputUnusable as error:
-            unusable = error
-            outcome = Outcome(str(plan.picture), None, "error", 0.0, 0, str(error))
-        outcomes.append(outcome)
-        on_outcome(outcome)
-        if unusable is not None:
-            raise unusable
-        _log(plan.folder, outcome)
+            with writing_to(plan.folder):
+                plan.folder.mkdir(parents=True, exist_ok=True)
+            unusable: OutputUnusable | None = None
+            try:
+                outcome = _convert_one(plan, template, file_format, overwrite, show)
+            except OutputUnusable as error:
+                unusable = error
+                outcome = Outcome(str(plan.picture), None, "error", 0.0, 0, str(error))
+            outcomes.append(outcome)
+            on_outcome(outcome)
+            if unusable is not None:
+                raise unusable
+            _log(plan.folder, outcome)
+    finally:
+        free_models()
     session.forget()
     return outcomes
 
@@ -165,7 +168,7 @@ def _convert_one(
         earlier = None if overwrite else _earlier_result(plan, request, file_format)
         if earlier is not None:
             return outcome("skipped", earlier, "Made by an earlier run with the same settings.")
-        work = Reconstructing()
+        work = Reconstructing(keeps_models=True)
         event = session.run(Job(request, work.run), show, settings_from(request))
         if isinstance(event, Failed):
             return outcome("error", 0, event.message, event.details)

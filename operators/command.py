@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import bpy
 
+from ..inference.catalogue import Task, models_for
+from ..inference.choice import known
 from ..inference.contracts import PictureFile, Request
 from ..inference.errors import ImageToMeshError
 from . import session
 from .batch import Outcome, Plan, convert, pictures_in, plan_outputs
 from .export import SUFFIXES
 from .preferences import preferred_device
-from .request import device_named
+from .request import STAGES, device_named, model_choices
 
 NAME = "image_to_mesh"
 FAILED, WRONG_USE = 1, 2  # exit statuses
@@ -89,6 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--fov", type=_degrees, metavar="DEG", help="horizontal field of view of the picture")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--seed", type=int, default=0)
+    for stage in STAGES:
+        task = cast("Task", stage.replace("_", "-"))
+        add(
+            f"--{task}-model",
+            dest=f"{stage}_model",
+            metavar="ID",
+            type=_model_for(task),
+            default="auto",
+            help=f"auto, bundled or one of {', '.join(e.id for e in models_for(task))}",
+        )
     add("--overwrite", action="store_true", help="replace files that are in the way")
     add("--quiet", "-q", action="store_true", help="say nothing but errors")
     add("--verbose", "-v", action="store_true", help="add tracebacks to unexpected errors")
@@ -100,6 +113,15 @@ def _texture_size(text: str) -> int:
     if not 256 <= size <= 8192:
         raise argparse.ArgumentTypeError("must be from 256 to 8192")
     return size
+
+
+def _model_for(task: Task) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in known(task):
+            raise argparse.ArgumentTypeError(f"must be one of {', '.join(known(task))}")
+        return text
+
+    return parse
 
 
 def _metres(text: str) -> float:
@@ -156,6 +178,7 @@ def _template(arguments: argparse.Namespace) -> Request:
         fov_x=arguments.fov,
         device=device_named(device),
         seed=arguments.seed,
+        models=model_choices({stage: getattr(arguments, f"{stage}_model") for stage in STAGES}),
     )
 
 

@@ -1,8 +1,12 @@
 """The choices an artist makes, declared once for the panel and for every operator."""
 
 import math
+import zlib
 
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
+
+from ..inference.catalogue import ModelEntry, Task, models_for
+from ..inference.choice import BUILT_IN
 
 ENGINES = (
     ("AUTO", "Auto", "Decide by the picture: a single thing or a whole scene"),
@@ -27,6 +31,32 @@ DEVICES = (
     ("CUDA", "NVIDIA Graphics Card", "Needs a PyTorch build with CUDA"),
     ("MPS", "Apple Graphics", "Needs a Mac with Apple silicon"),
 )
+
+Item = tuple[str, str, str, int]
+
+
+def model_items(task: Task) -> tuple[Item, ...]:
+    """What can be chosen at a stage: every model, because Blender forgets choices it does not know.
+
+    A .blend keeps the number, so that it must not depend on the order.
+    """
+    items = [
+        (
+            "AUTO",
+            "Auto",
+            "The best that is installed, fits into memory and may be used commercially",
+        ),
+        ("BUNDLED", "Built-In", f"{BUILT_IN[task]}; needs no download"),
+    ]
+    items += [
+        (entry.id, entry.label, f"{entry.good_at}. Licence: {_licence(entry)}")
+        for entry in models_for(task)
+    ]
+    return tuple((*item, zlib.crc32(item[0].encode()) & 0x7FFFFFFF) for item in items)
+
+
+def _licence(entry: ModelEntry) -> str:
+    return entry.licence if entry.is_commercial else f"{entry.licence}, not for commercial use"
 
 
 class ReconstructionOptions:
@@ -103,6 +133,48 @@ class ReconstructionOptions:
         description="For scenes: render through the matched camera at the picture's size, so that"
         " a render overlays the picture. Objects never change the render settings",
         default=True,
+        options={"SKIP_SAVE"},
+    )
+    cut_out_model: EnumProperty(
+        name="Cut-Out",
+        description="The network that finds the subject",
+        items=model_items("cut-out"),
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
+    depth_model: EnumProperty(
+        name="Depth",
+        description="The network that sees a scene's depth",
+        items=model_items("depth"),
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
+    object_model: EnumProperty(
+        name="Object",
+        description="The network that sees a whole thing",
+        items=model_items("object"),
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
+    views_model: EnumProperty(
+        name="Photos",
+        description="The network that sees several pictures of one thing or place together",
+        items=model_items("views"),
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
+    upscale_model: EnumProperty(
+        name="Upscale",
+        description="The network that makes textures finer",
+        items=model_items("upscale"),
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
+    inpaint_model: EnumProperty(
+        name="Inpaint",
+        description="The network that paints what no picture shows",
+        items=model_items("inpaint"),
+        default="AUTO",
         options={"SKIP_SAVE"},
     )
 

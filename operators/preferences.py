@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
 
 from .versions import ROOT_PACKAGE
@@ -12,6 +14,24 @@ from .versions import ROOT_PACKAGE
 
 def preferred_device() -> str:
     """The device chosen in the preferences, as an identifier of ``options.DEVICES``."""
+    return getattr(_preferences(), "device", "AUTO")
+
+
+def models_folder() -> Path:
+    """Where downloaded networks are kept; it need not exist."""
+    chosen = getattr(_preferences(), "models_folder", "")
+    return Path(bpy.path.abspath(chosen) if chosen else default_models_folder())
+
+
+def default_models_folder() -> str:
+    """The folder Blender keeps for this extension; it is deleted when the extension is."""
+    try:
+        return bpy.utils.extension_path_user(ROOT_PACKAGE, path="models")
+    except ValueError:  # run from a script, not installed as an extension
+        return bpy.utils.user_resource("DATAFILES", path="image_to_mesh/models")
+
+
+def _preferences() -> object:
     preferences = bpy.context.preferences
     addon = preferences.addons.get(ROOT_PACKAGE) if preferences is not None else None
-    return getattr(addon.preferences, "device", "AUTO") if addon is not None else "AUTO"
+    return addon.preferences if addon is not None else None

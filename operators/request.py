@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..inference.contracts import Device, ModelChoices, PictureFile, PicturePixels, Request
 from ..inference.errors import CutOutError, PictureError
 from .options import ReconstructionOptions
+from .preferences import models_folder
 from .scene.image import image_pixels
 
 MAX_PACKED_PIXELS = 100_000_000  # Blender holds 16 bytes for each
@@ -45,7 +47,18 @@ def request_from(
         fov_x=options.fov_x if options.fov_x >= NARROWEST_FOV else None,
         device=device_named(device),
         seed=options.seed,
+        models=model_choices({stage: getattr(options, f"{stage}_model") for stage in STAGES}),
     )
+
+
+def model_choices(wanted: Mapping[str, str]) -> ModelChoices:
+    """Which networks run, looked for in the folder of the preferences.
+
+    Args:
+        wanted: For each of ``STAGES`` "AUTO", "BUNDLED" or a model's id.
+    """
+    plain = {stage: name.lower() if name.isupper() else name for stage, name in wanted.items()}
+    return ModelChoices(**plain, folder=models_folder())
 
 
 def device_named(identifier: str) -> Device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..inference.contracts import CutOut, Reconstruction, Request
+from ..inference.contracts import CutOut, Reconstruction, RefineRequest, Request
 from ..inference.job import Report
 from .scene.build import Prepared
 
@@ -18,6 +18,10 @@ class Reconstructing:
 
     prepared: Prepared
 
+    def __init__(self, *, keeps_models: bool = False) -> None:
+        """With ``keeps_models`` downloaded networks stay in memory for the next run."""
+        self._keeps_models = keeps_models
+
     def run(self, request: Request, report: Report) -> Reconstruction:
         """Reconstruct, then encode pictures, both off the main thread."""
         from ..inference import pipeline
@@ -25,7 +29,30 @@ class Reconstructing:
         def report_share(fraction: float, stage: str) -> None:
             report(fraction * PACKING_BEGINS, stage)
 
-        result = pipeline.run(request, report_share)
+        try:
+            result = pipeline.run(request, report_share)
+        finally:
+            if not self._keeps_models:
+                free_models()
+        report(PACKING_BEGINS, "Packing the textures")
+        self.prepared = Prepared.from_reconstruction(result)
+        return result
+
+
+class Refining:
+    """One object shaped again, with all that can be done ahead for Blender.
+
+    Attributes:
+        prepared: Set when ``run`` has ended well, before its result reaches the main thread.
+    """
+
+    prepared: Prepared
+
+    def run(self, request: RefineRequest, report: Report) -> Reconstruction:
+        """Shape, then encode pictures, both off the main thread."""
+        from ..inference import pipeline
+
+        result = pipeline.refine(request, lambda share, name: report(share * PACKING_BEGINS, name))
         report(PACKING_BEGINS, "Packing the textures")
         self.prepared = Prepared.from_reconstruction(result)
         return result
@@ -35,4 +62,14 @@ def cut_out(request: Request, report: Report) -> CutOut:
     """Only find the subject."""
     from ..inference import pipeline
 
-    return pipeline.cut_out(request, report)
+    try:
+        return pipeline.cut_out(request, report)
+    finally:
+        free_models()
+
+
+def free_models() -> None:
+    """Drop downloaded networks from memory; the small built-in one stays."""
+    from ..inference.loaded import LOADED
+
+    LOADED.free()
