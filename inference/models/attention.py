@@ -89,6 +89,20 @@ class Attention(nn.Module):
         """(B, N, width) tokens that attend to a context."""
         return self._mix(self._queries(self.to_q(x).unflatten(2, (self.heads, -1))), context)
 
+    def of_nothing(self) -> Tensor:
+        """(width,) what ``attend`` gives for a context of zeros.
+
+        Without biases its values are zero, too, so that whatever is attended to, the output's bias
+        is all that is left. Needs a layer without ``has_context_norm``.
+        """
+        return self._out.bias
+
+    @property
+    def _out(self) -> nn.Linear:
+        layer = self.to_out[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def _queries(self, q: Tensor) -> Tensor:
         return _normed(q, self.norm_q).transpose(1, 2)
 
@@ -97,7 +111,7 @@ class Attention(nn.Module):
 
     def _mix(self, q: Tensor, context: KeysValues) -> Tensor:
         mixed = F.scaled_dot_product_attention(q, *context)
-        return self.to_out[0](mixed.transpose(1, 2).flatten(2))
+        return self._out(mixed.transpose(1, 2).flatten(2))
 
 
 def _normed(x: Tensor, gain: _Gain | None) -> Tensor:
