@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,10 +93,10 @@ def unpack(data: bytes) -> Archive:
         raise ImageToMeshError(_BROKEN) from error
 
 
-def _archive(facts: dict[str, object], arrays: np.lib.npyio.NpzFile) -> Archive:
-    width, height, focal = facts["camera"]  # pyright: ignore[reportGeneralTypeIssues]
-    x0, y0, side, distance = facts["crop"]  # pyright: ignore[reportGeneralTypeIssues]
-    rotation, scale, offset = facts["frame"]  # pyright: ignore[reportGeneralTypeIssues]
+def _archive(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Archive:
+    width, height, focal = facts["camera"]
+    x0, y0, side, distance = facts["crop"]
+    rotation, scale, offset = facts["frame"]
     camera = PinholeCamera(int(width), int(height), float(focal))
     view = CropView(camera, x0, y0, side, np.array(facts["rotation"], np.float64), distance)
     normals = arrays["normals"].astype(np.float32)

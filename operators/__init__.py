@@ -12,7 +12,11 @@ from . import (
     copy_report,
     generate,
     import_picture,
+    live,
+    models,
+    refine,
     session,
+    shaping,
 )
 
 CLASSES = (
@@ -24,12 +28,15 @@ CLASSES = (
     import_picture.IMAGE_TO_MESH_OT_import_picture,
     import_picture.IMAGE_TO_MESH_FH_picture,
     batch.IMAGE_TO_MESH_OT_batch,
+    refine.IMAGE_TO_MESH_OT_refine,
+    *models.CLASSES,
 )
 
 
 def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    shaping.register()
     session.register()
     cancel.register()
     import_picture.register()
@@ -40,6 +47,8 @@ def unregister() -> None:
     command.unregister()
     import_picture.unregister()
     cancel.unregister()
+    live.unregister()
     session.unregister()
+    shaping.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

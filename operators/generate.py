@@ -21,7 +21,7 @@ from ..inference.contracts import (
 )
 from ..inference.errors import ImageToMeshError, PictureError
 from ..inference.job import Job
-from . import session
+from . import session, shaping
 from .options import DEVICES, OPTION_NAMES, ReconstructionOptions
 from .preferences import preferred_device
 from .request import (
@@ -54,7 +54,7 @@ class Delivery:
         assert isinstance(result, Reconstruction)
         scene, view_layer = self.target.find()
         is_matched = self.use_matched_render and result.engine == "scene"
-        add_reconstruction(
+        built = add_reconstruction(
             scene,
             view_layer,
             result,
@@ -62,6 +62,9 @@ class Delivery:
             provenance(result, self.request),
             use_matched_render=is_matched,
         )
+        if result.archive is not None:
+            detail, size = self.request.detail.upper(), self.request.texture_size
+            shaping.keep(built.object, result.archive, detail, size)
         return summary(result, seconds, is_matched)
 
     def finish_with_undo_step(self, result: session.Result, seconds: float) -> tuple[str, ...]:

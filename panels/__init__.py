@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import preferences, properties, sidebar
+from . import networks, preferences, properties, refine, sidebar
 
 CLASSES = (
     properties.ImageToMeshSettings,
@@ -15,6 +15,8 @@ CLASSES = (
     sidebar.IMAGE_TO_MESH_PT_main,
     sidebar.IMAGE_TO_MESH_PT_cut_out,
     sidebar.IMAGE_TO_MESH_PT_output,
+    networks.IMAGE_TO_MESH_PT_models,
+    refine.IMAGE_TO_MESH_PT_refine,
 )
 
 

@@ -51,15 +51,22 @@ def face_starts(face_sizes: NDArray[np.int32]) -> NDArray[np.int32]:
 def mesh_from_arrays(arrays: MeshArrays, name: str, *, is_checked: bool = False) -> bpy.types.Mesh:
     """Make a smooth mesh with one UV map; the caller links it to an object.
 
-    Everything goes in as whole arrays, and into the attributes themselves: writing the same through
-    ``vertices`` and ``loops`` takes a hundred times as long.
-
     Args:
         arrays: Geometry and UVs.
         name: Wanted name.
         is_checked: ``is_sound`` has said yes, so Blender need not check again.
     """
     mesh = bpy.data.meshes.new(name)
+    fill_mesh(mesh, arrays, is_checked=is_checked)
+    return mesh
+
+
+def fill_mesh(mesh: bpy.types.Mesh, arrays: MeshArrays, *, is_checked: bool = False) -> None:
+    """Put geometry and UVs into a mesh that has none; its name and materials stay.
+
+    Everything goes in as whole arrays, and into the attributes themselves: writing the same through
+    ``vertices`` and ``loops`` takes a hundred times as long.
+    """
     mesh.vertices.add(len(arrays.positions))
     mesh.loops.add(len(arrays.corners))
     mesh.polygons.add(len(arrays.face_sizes))
@@ -74,10 +81,9 @@ def mesh_from_arrays(arrays: MeshArrays, name: str, *, is_checked: bool = False)
     uv_map.uv.foreach_set("vector", np.ascontiguousarray(arrays.corner_uvs).ravel())
 
     if not is_checked and mesh.validate():
-        logger.warning("%s: Blender had to repair the mesh, so its arrays were wrong", name)
+        logger.warning("%s: Blender had to repair the mesh, so its arrays were wrong", mesh.name)
     mesh.update(calc_edges=True)
     mesh.shade_smooth()
-    return mesh
 
 
 def colour_vertices(

@@ -1,0 +1,37 @@
+"""The Refine panel: change the shape of a finished object."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
+from __future__ import annotations
+
+import bpy
+
+
+class IMAGE_TO_MESH_PT_refine(bpy.types.Panel):
+    bl_idname = "IMAGE_TO_MESH_PT_refine"
+    bl_label = "Refine"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Image to Mesh"
+    bl_order = 10
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        obj = context.active_object
+        return obj is not None and obj.type == "MESH" and bool(obj.image_to_mesh.archive)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = context.active_object.image_to_mesh
+        shape = layout.column(align=True)
+        for name in ("thickness", "depth_range", "smoothness", "cut_threshold", "level"):
+            shape.prop(settings, name)
+        output = layout.column(align=True)
+        for name in ("detail", "faces", "texture_size"):
+            output.prop(settings, name)
+        row = layout.row()
+        row.operator("image_to_mesh.refine", icon="FILE_REFRESH")
+        row.prop(settings, "is_live", text="", icon="PLAY", toggle=True)
