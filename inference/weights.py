@@ -21,7 +21,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from . import fetch, tensor_file
-from .catalogue import ModelEntry, ModelFile
+from .catalogue import CATALOGUE, ModelEntry, ModelFile
 from .errors import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,11 @@ def status(entry: ModelEntry, folder: Path) -> Status:
     return Status("partial" if on_disk else "missing", on_disk)
 
 
+def installed_ids(folder: Path | None) -> frozenset[str]:
+    """Ids of all models that are installed."""
+    return frozenset(e.id for e in CATALOGUE if installed(e, folder) is not None)
+
+
 _verified: set[tuple[str, int, int, str]] = set()
 
 
@@ -140,7 +145,12 @@ def verify(entry: ModelEntry, folder: Path, report: Report) -> Path:
     return where
 
 
-def download(entry: ModelEntry, folder: Path, report: Report) -> Path:
+def forget_verified() -> None:
+    """Have every file read again by the next ``verify``."""
+    _verified.clear()
+
+
+def download(entry: ModelEntry, folder: Path, report: Report, forbidden: str | None = None) -> Path:
     """Install a model from the shared cache or the hub; goes on where an earlier try stopped.
 
     Args:
@@ -148,6 +158,7 @@ def download(entry: ModelEntry, folder: Path, report: Report) -> Path:
         folder: The models folder; made when it does not exist.
         report: Called at least ten times a second with the finished share and words; raises to stop,
             and what has arrived is kept.
+        forbidden: Why nothing may be fetched, as a sentence; then only the shared cache is looked into.
 
     Returns:
         Where it is, like ``installed``.
@@ -158,7 +169,7 @@ def download(entry: ModelEntry, folder: Path, report: Report) -> Path:
     _make(folder)
     meter = _Meter(entry, report)
     for file in entry.files:
-        _install(entry, file, folder / entry.id, meter)
+        _install(entry, file, folder / entry.id, meter, forbidden)
         meter.finish(file)
     return _checked(entry, folder)
 
@@ -250,7 +261,9 @@ def _token() -> str | None:
         return None
 
 
-def _install(entry: ModelEntry, file: ModelFile, place: Path, meter: _Meter) -> None:
+def _install(
+    entry: ModelEntry, file: ModelFile, place: Path, meter: _Meter, forbidden: str | None
+) -> None:
     """Bring one file into its place."""
     path = place / file.name
     earlier = _record(path)
@@ -268,11 +281,13 @@ def _install(entry: ModelEntry, file: ModelFile, place: Path, meter: _Meter) -> 
         if sha256 in (None, found):
             _take(entry, file, source, place, found, "cache", found_revision, meter)
             return
-    if is_offline():
-        raise WeightsError(
+    if forbidden is None and is_offline():
+        forbidden = (
             "HF_HUB_OFFLINE is set, so nothing is downloaded: unset it, or press Use File for a file"
             " that you have."
         )
+    if forbidden is not None:
+        raise WeightsError(forbidden)
     with _translated(place):
         path.parent.mkdir(parents=True, exist_ok=True)
     original = path.with_name(PurePosixPath(file.path).name)

@@ -31,6 +31,21 @@ def default_models_folder() -> str:
         return bpy.utils.user_resource("DATAFILES", path="image_to_mesh/models")
 
 
+def network_refusal() -> str | None:
+    """Why Blender may not use the internet, as a sentence; None when it may."""
+    if bpy.app.online_access:
+        return None
+    if getattr(bpy.app, "online_access_override", False):
+        return (
+            "Blender was started in offline mode: start it without --offline-mode, or press Use File for"
+            " a file that you have."
+        )
+    return (
+        "Blender may not use the internet: turn on Preferences > System > Network > Allow Online Access,"
+        " or press Use File for a file that you have."
+    )
+
+
 def _preferences() -> object:
     preferences = bpy.context.preferences
     addon = preferences.addons.get(ROOT_PACKAGE) if preferences is not None else None

@@ -1,28 +1,22 @@
-"""Facts about this computer, kept out of the .blend."""
+"""Facts about this computer, kept out of the .blend: the device, the models and where they are."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
 
 import importlib.util
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from ..inference import weights
+from ..inference.catalogue import TASKS, ModelEntry, models_for
+from ..inference.contracts import Failed, Progress
+from ..operators import session
 from ..operators.options import DEVICES
+from ..operators.preferences import default_models_folder, models_folder, network_refusal
 
 ROOT_PACKAGE = __name__.rsplit(".", 2)[0]  # bl_ext.<repository>.image_to_mesh
 NEEDED = {"torch": "PyTorch", "cv2": "OpenCV", "safetensors": "safetensors"}
-
-
-def default_models_folder() -> str:
-    """The folder Blender keeps for this extension; it is deleted when the extension is."""
-    try:
-        return bpy.utils.extension_path_user(ROOT_PACKAGE, path="models")
-    except ValueError:  # run from a script, not installed as an extension
-        return bpy.utils.user_resource("DATAFILES", path="image_to_mesh/models")
-
-
-def models_folder(preferences: bpy.types.AddonPreferences) -> str:
-    """Where downloaded networks are kept."""
-    chosen = getattr(preferences, "models_folder", "")
-    return bpy.path.abspath(chosen) if chosen else default_models_folder()
 
 
 def missing_packages() -> list[str]:
@@ -30,8 +24,30 @@ def missing_packages() -> list[str]:
     return [label for name, label in NEEDED.items() if importlib.util.find_spec(name) is None]
 
 
+def size_text(size: int | None) -> str:
+    """Bytes as people read them."""
+    if size is None:
+        return "size unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def licence_text(entry: ModelEntry) -> str:
+    """The licence, with a warning when it forbids commercial use."""
+    return entry.licence if entry.is_commercial else f"{entry.licence}: NON-COMMERCIAL"
+
+
+def status_text(entry: ModelEntry, status: weights.Status) -> str:
+    """What of a model is there."""
+    return {
+        "installed": f"Installed, {size_text(status.size)}",
+        "partial": f"{size_text(status.size)} of {size_text(entry.size)} have arrived",
+        "damaged": "A file was lost or changed: download again",
+        "missing": f"{size_text(entry.size)} to download",
+    }[status.state]
+
+
 class ImageToMeshPreferences(bpy.types.AddonPreferences):
-    """Device and folders."""
+    """Device, folder and models."""
 
     bl_idname = ROOT_PACKAGE
 
@@ -50,10 +66,12 @@ class ImageToMeshPreferences(bpy.types.AddonPreferences):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        layout.prop(self, "device")
-        layout.prop(self, "models_folder", placeholder=default_models_folder())
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(self, "device")
+        column.prop(self, "models_folder", placeholder=default_models_folder())
+        _draw_models(layout)  # pyright: ignore[reportArgumentType]
         missing = missing_packages()
         if missing:
             row = layout.row()
@@ -64,3 +82,62 @@ class ImageToMeshPreferences(bpy.types.AddonPreferences):
             )
         else:
             layout.label(text="PyTorch and OpenCV are installed", icon="CHECKMARK")
+
+
+def _draw_models(layout: bpy.types.UILayout) -> None:
+    """All models with licence and size, before anything is fetched."""
+    header = layout.row()
+    header.label(text="Models: all optional, downloaded only when you press the button")
+    header.operator("image_to_mesh.free_memory", icon="TRASH")
+    refusal = network_refusal()
+    if refusal is not None:
+        layout.label(text=refusal, icon="INTERNET_OFFLINE")
+    event = session.last_event
+    if isinstance(event, Failed) and "model" in session.last_settings:
+        row = layout.row()
+        row.alert = True
+        row.label(text=event.message, icon="ERROR")
+    folder = models_folder()
+    for task, title in TASKS.items():
+        box = layout.box()
+        box.label(text=title)
+        for entry in models_for(task):
+            if entry.task == task:
+                _draw_model(box, entry, weights.status(entry, folder))
+
+
+def _draw_model(layout: bpy.types.UILayout, entry: ModelEntry, status: weights.Status) -> None:
+    column = layout.column(align=True)
+    row = column.row()
+    facts = row.row()
+    facts.label(text=entry.label, icon="CHECKMARK" if status.state == "installed" else "BLANK1")
+    licence = facts.row()
+    licence.alert = not entry.is_commercial
+    licence.label(text=licence_text(entry), icon="NONE" if entry.is_commercial else "ERROR")
+    facts.label(text=status_text(entry, status))
+    buttons = row.row(align=True)
+    if session.is_running() and session.last_settings.get("model") == entry.id:
+        event = session.last_event
+        progress = event if isinstance(event, Progress) else Progress(0.0, "Starting")
+        column.progress(factor=progress.fraction, type="BAR", text=progress.stage)
+        buttons.operator("image_to_mesh.cancel", icon="CANCEL")
+        return
+    if status.state == "installed":
+        buttons.operator("image_to_mesh.verify_model", icon="FILE_TICK").model = entry.id
+    else:
+        text = "Go On" if status.state == "partial" else "Download"
+        button = buttons.operator("image_to_mesh.download_model", text=text, icon="IMPORT")
+        button.model = entry.id
+        button = buttons.operator("image_to_mesh.use_model_file", text="", icon="FILE_FOLDER")
+        button.model = entry.id
+    if status.state != "missing":
+        button = buttons.operator("image_to_mesh.delete_model", text="", icon="TRASH")
+        button.model = entry.id
+    buttons.operator("wm.url_open", text="", icon="URL").url = entry.page
+    detail = column.row()
+    detail.enabled = False
+    detail.label(text=entry.good_at, icon="BLANK1")
+    if entry.caveat:
+        caveat = column.row()
+        caveat.enabled = False
+        caveat.label(text=entry.caveat, icon="BLANK1")

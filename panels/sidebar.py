@@ -105,17 +105,17 @@ def _draw_news(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     event = session.last_event
     if isinstance(event, Failed):
         box = layout.box()
-        _draw_wrapped(box, context, event.message, icon="ERROR")
+        draw_wrapped(box, context, event.message, icon="ERROR")
         box.operator("image_to_mesh.copy_report", icon="COPYDOWN")
     elif isinstance(event, Cancelled):
         layout.label(text="Cancelled", icon="INFO")
     elif session.last_summary:
         box = layout.box()
         for index, line in enumerate(session.last_summary):
-            _draw_wrapped(box, context, line, icon="BLANK1" if index else "CHECKMARK")
+            draw_wrapped(box, context, line, icon="BLANK1" if index else "CHECKMARK")
 
 
-def _draw_wrapped(
+def draw_wrapped(
     layout: bpy.types.UILayout,
     context: bpy.types.Context,
     text: str,

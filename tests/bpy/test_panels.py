@@ -13,8 +13,9 @@ import image_to_mesh
 from image_to_mesh.inference.contracts import Cancelled, Failed, Progress
 from image_to_mesh.inference.errors import CutOutError
 from image_to_mesh.operators import copy_report, session
+from image_to_mesh.operators import preferences as chosen
 from image_to_mesh.operators.scene.image import image_pixels
-from image_to_mesh.panels import preferences, sidebar
+from image_to_mesh.panels import networks, preferences, sidebar
 
 
 class Layout:
@@ -52,6 +53,7 @@ PANELS = [
     sidebar.IMAGE_TO_MESH_PT_main,
     sidebar.IMAGE_TO_MESH_PT_cut_out,
     sidebar.IMAGE_TO_MESH_PT_output,
+    networks.IMAGE_TO_MESH_PT_models,
 ]
 
 
@@ -117,7 +119,8 @@ def test_every_property_and_operator_explains_itself():
     operators = [
         getattr(bpy.ops.image_to_mesh, name).get_rna_type() for name in dir(bpy.ops.image_to_mesh)
     ]
-    assert len(operators) == 7
+    registered = image_to_mesh.operators.CLASSES
+    assert len(operators) == sum(issubclass(cls, bpy.types.Operator) for cls in registered)
     groups = [
         type(bpy.context.scene.image_to_mesh).bl_rna,
         preferences.ImageToMeshPreferences.bl_rna,
@@ -251,11 +254,11 @@ def test_preferences_tell_whether_packages_are_there(monkeypatch):
     assert "PyTorch and OpenCV and safetensors not found" in layout.texts[-1]
 
 
-def test_models_folder_has_a_default():
-    page = type("Page", (), {"models_folder": ""})()
-    assert preferences.models_folder(page).endswith("models")
-    page.models_folder = "/somewhere/else"
-    assert preferences.models_folder(page) == "/somewhere/else"
+def test_models_folder_has_a_default(monkeypatch):
+    assert chosen.models_folder().name == "models"
+    page = type("Page", (), {"models_folder": "/somewhere/else"})()
+    monkeypatch.setattr(chosen, "_preferences", lambda: page)
+    assert chosen.models_folder() == Path("/somewhere/else")
 
 
 def test_importing_the_picture_file_types_is_offered_on_drop():

@@ -1,0 +1,61 @@
+"""The Models panel: which network runs at each stage, and why."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
+from __future__ import annotations
+
+import bpy
+
+from ..inference.catalogue import TASKS, Task
+from ..inference.choice import Choice, Kind, choose
+from ..inference.memory import free_memory
+from ..inference.weights import installed_ids
+from ..operators.options import ReconstructionOptions
+from ..operators.preferences import models_folder, preferred_device
+from .sidebar import draw_wrapped
+
+KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene"}
+
+
+def choices(settings: ReconstructionOptions) -> dict[Task, Choice]:
+    """What would run at each stage with the settings as they are."""
+    installed = installed_ids(models_folder())
+    memory = free_memory(preferred_device().lower())
+    kind = KINDS[settings.engine]
+    found: dict[Task, Choice] = {}
+    for task in TASKS:
+        wanted = getattr(settings, property_name(task))
+        wanted = wanted.lower() if wanted.isupper() else wanted
+        found[task] = choose(task, wanted, installed, memory, kind)
+    return found
+
+
+def property_name(task: Task) -> str:
+    """The setting that chooses the network of a stage."""
+    return f"{task.replace('-', '_')}_model"
+
+
+class IMAGE_TO_MESH_PT_models(bpy.types.Panel):
+    bl_idname = "IMAGE_TO_MESH_PT_models"
+    bl_label = "Models"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Image to Mesh"
+    bl_parent_id = "IMAGE_TO_MESH_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = context.scene.image_to_mesh
+        for task, choice in choices(settings).items():
+            column = layout.column()
+            column.use_property_split = True
+            column.use_property_decorate = False
+            column.prop(settings, property_name(task))
+            icon = "BLANK1" if choice.is_possible else "ERROR"
+            draw_wrapped(column, context, choice.sentence, icon)  # pyright: ignore[reportArgumentType]
+        row = layout.row()
+        row.operator("image_to_mesh.free_memory", icon="TRASH")
+        button = row.operator("preferences.addon_show", text="Get Models", icon="PREFERENCES")
+        button.module = __name__.rsplit(".", 2)[0]
