@@ -66,19 +66,41 @@ def is_watertight(corners: Ints, face_sizes: Ints) -> bool:
     return bool((np.diff(forward) > 0).all() and np.array_equal(forward, backward))
 
 
-def quad_neighbours(quads: Ints) -> Ints:
-    """The face on the other side of each edge of a closed quad mesh.
+def face_neighbours(faces: Ints) -> Ints:
+    """The face on the other side of each edge of a closed mesh.
 
     Args:
-        quads: (F, 4) of a watertight mesh.
+        faces: (F, K) of a watertight mesh, all with K corners.
 
     Returns:
-        (F, 4) face behind the edge from corner i to corner i + 1.
+        (F, K) face behind the edge from corner i to corner i + 1.
     """
-    start = quads.astype(np.int64)
+    size = faces.shape[1]
+    start = faces.astype(np.int64)
     end = np.roll(start, -1, axis=1)
-    stride = int(quads.max()) + 1
+    stride = int(faces.max()) + 1
     forward, backward = (start * stride + end).ravel(), (end * stride + start).ravel()
     order = np.argsort(forward)
     mate = order[np.searchsorted(forward, backward, sorter=order)]
-    return (mate // 4).reshape(-1, 4).astype(np.int32)
+    return (mate // size).reshape(-1, size).astype(np.int32)
+
+
+def is_manifold(faces: Ints) -> bool:
+    """True when a mesh is watertight and the faces around every vertex form one fan.
+
+    Args:
+        faces: (F, 3) or (F, 4).
+    """
+    sides = faces.shape[1]
+    if not is_watertight(faces.ravel(), np.full(len(faces), sides, np.int32)):
+        return False
+    start = faces.astype(np.int64).ravel()
+    end = np.roll(faces, -1, axis=1).astype(np.int64).ravel()
+    stride = int(faces.max()) + 1
+    forward = start * stride + end
+    order = np.argsort(forward)
+    mate = order[np.searchsorted(forward, end * stride + start, sorter=order)]
+    # The corner after the mate's start is at the same vertex as the edge's own start.
+    beside = mate - mate % sides + (mate + 1) % sides
+    fan = connected_components(np.stack([np.arange(len(start)), beside], axis=1), len(start))
+    return int(fan.max()) + 1 == len(np.unique(start))
