@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..camera import CropView
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays, Shaping
 from ..errors import CutOutError
 from ..field.integrate import fuse_depth_and_normals
@@ -46,6 +47,24 @@ class ObjectResult:
     material: MaterialArrays
     camera: CameraArrays
     frame: WorldFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Dress:
+    """What an object is painted with.
+
+    Attributes:
+        colour: (C, C, 3) float32 0..1 sRGB picture of the crop.
+        mask: (C, C) subject probability.
+        up: (3,) up direction in the view frame.
+        elsewhere: Colours (N, 3) at (N, 3) points of the view frame that the picture does not show;
+            carried over from the picture if None.
+    """
+
+    colour: Floats
+    mask: Floats
+    up: Floats
+    elsewhere: Callable[[Floats], Floats] | None = None
 
 
 Stage = Callable[[str], Callable[[float], None]]
@@ -92,6 +111,33 @@ def build_object(
     positions = smooth(positions, quads, shaping.smoothness)
     positions = field.origin + positions * np.float32(field.spacing)
 
+    side = observation.colour.shape[0]
+    dress = Dress(observation.colour, enlarge(observation.mask, side, side), observation.up)
+    return finish_object(positions, quads, view, dress, texture_size, size_m, stage, frame)
+
+
+def finish_object(
+    positions: Floats,
+    quads: NDArray[np.int32],
+    view: CropView,
+    dress: Dress,
+    texture_size: int,
+    size_m: float,
+    stage: Stage,
+    frame: WorldFrame | None = None,
+) -> ObjectResult:
+    """Unwrap a closed surface, paint it and stand it up.
+
+    Args:
+        positions: (V, 3) in the view frame.
+        quads: (F, 4), counter-clockwise seen from outside.
+        view: The crop's camera.
+        dress: What it is painted with.
+        texture_size: Side of the square texture in pixels.
+        size_m: Longest side of the result's bounding box in metres.
+        stage: See ``build_object``.
+        frame: How the object is to stand; found if None.
+    """
     report = stage("Unwrapping")
     report(0.0)
     charts = cut_into_charts(
@@ -101,12 +147,11 @@ def build_object(
     atlas = pack_charts(charts, texture_size, max(2, round(texture_size * MARGIN_PER_SIZE)))
 
     report = stage("Painting the texture")
-    side = observation.colour.shape[0]
-    mask = enlarge(observation.mask, side, side)
-    texture = paint(positions, quads, atlas, view, observation.colour, signed_pixels(mask), report)
+    inside = signed_pixels(dress.mask)
+    texture = paint(positions, quads, atlas, view, dress.colour, inside, report, dress.elsewhere)
 
     seen = view.to_camera(positions)
-    frame = frame or _upright_frame(seen, observation, size_m)
+    frame = frame or _upright_frame(seen, view, dress.up, size_m)
     mesh = MeshArrays(
         frame.place(seen), quads.ravel(), np.full(len(quads), 4, np.int32), atlas.uvs.reshape(-1, 2)
     )
@@ -181,11 +226,10 @@ def _texel(positions: Floats, quads: NDArray[np.int32], texture_size: int) -> fl
     return float(0.7 * np.sqrt(area) / texture_size)
 
 
-def _upright_frame(seen: Floats, observation: Observation, size_m: float) -> WorldFrame:
+def _upright_frame(seen: Floats, view: CropView, up: Floats, size_m: float) -> WorldFrame:
     """Stand the subject's (N, 3) points of the camera frame on the floor, ``size_m`` long."""
-    view = observation.view
     axis = view.rotation[2]
-    up = steadied_up(view.to_camera(observation.up), axis)
+    up = steadied_up(view.to_camera(up), axis)
     rotation = world_from_camera(up, axis)
     world = seen @ rotation.T.astype(np.float32)
     low, high = world.min(axis=0), world.max(axis=0)

@@ -30,6 +30,7 @@ def paint(
     crop: Floats,
     inside: Floats,
     report: Callable[[float], None],
+    elsewhere: Callable[[Floats], Floats] | None = None,
 ) -> NDArray[np.uint8]:
     """Fill the atlas with colour.
 
@@ -41,6 +42,8 @@ def paint(
         crop: (S, S, 3) float32 0..1 sRGB colours of the crop.
         inside: (S, S) crop pixels to the silhouette, positive inside.
         report: Called with the finished share, 0 to 1; raises to cancel.
+        elsewhere: Colours (N, 3) sRGB 0..1 at (N, 3) points of the view frame that the picture does
+            not show; carried over from the silhouette if None.
 
     Returns:
         (size, size, 3) uint8 sRGB, row 0 on top, painted in every pixel.
@@ -57,7 +60,7 @@ def paint(
     side = crop.shape[0]
     front = _front(positions, triangles, view, side)
     subject = bleed_outwards(crop, inside > min(1.5, 0.3 * float(inside.max())))
-    hidden = _softened(hidden_side(crop, inside))
+    hidden = _softened(hidden_side(crop, inside)) if elsewhere is None else []
     report(0.4)
 
     texture = np.zeros((size * size, 3), np.uint8)
@@ -74,7 +77,10 @@ def paint(
         first = _sample(front, where)[:, 0]
         rim = _sample(inside[..., None], where)[:, 0]
         trust = _trust(points, normals, first, rim, inside)[:, None]
-        guess = _sample_softened(hidden, where, np.maximum(points[:, 2] - first, 0))
+        if elsewhere is None:
+            guess = _sample_softened(hidden, where, np.maximum(points[:, 2] - first, 0))
+        else:
+            guess = elsewhere(points)
         colour = trust * _sample(subject, where) + (1 - trust) * guess
         texture[texel] = np.clip(colour, 0, 1) * 255 + 0.5
     report(0.9)
