@@ -111,6 +111,10 @@ class ModelEntry:
         return self.repo if "://" in self.repo else f"https://huggingface.co/{self.repo}"
 
 
+_COPY = (
+    "The publisher keeps the weights on a file-sharing site; this is another member's copy on the hub,"
+    " checked by its hash"
+)
 _ACADEMIC = "Trained on academic data sets such as DIS5K; the weights' own licence is MIT"
 
 # Within a task the best comes first: Auto takes the first that is installed and fits.
@@ -409,8 +413,27 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         source="pickle",
         gpu_mb=900,
         cpu_mb=1800,
-        caveat="The publisher keeps the weights on a file-sharing site; this is another member's copy"
-        " on the hub, checked by its hash",
+        caveat=_COPY,
+    ),
+    ModelEntry(
+        id="u2netp",
+        label="U2-Net Small",
+        tasks=("cut-out",),
+        good_at="A clear subject in a tiny download",
+        repo="tomjackson2023/rembg",
+        files=(
+            ModelFile(
+                "u2netp.pth",
+                4_683_258,
+                "e7567cde013fb64813973ce6e1ecc25a80c05c3ca7adbc5a54f3c3d90991b854",
+            ),
+        ),
+        licence="Apache-2.0",
+        module="isnet",
+        source="pickle",
+        gpu_mb=500,
+        cpu_mb=1000,
+        caveat=_COPY,
     ),
     ModelEntry(
         id="triposg",

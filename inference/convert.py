@@ -60,7 +60,7 @@ def to_safetensors(
     words = f"Converting {source.name}"
     report(0.0, words)
     content = _torchscript_state(source) if is_torchscript else _unpickled(source)
-    state, config = _state_in(content, source)
+    state, metadata = _state_in(content, source)
     network = importlib.import_module(f".models.{module}", __package__)
     try:
         mapped = cast("dict[str, Tensor]", network.map_checkpoint(state))
@@ -71,7 +71,6 @@ def to_safetensors(
         ) from error
     if not mapped:
         raise WeightsError(f"{source.name} holds no weights: choose the publisher's own file.")
-    metadata = {"config": json.dumps(config)} if config is not None else {}
     tensors = [_as_bytes(name, tensor, source) for name, tensor in sorted(mapped.items())]
     try:
         tensor_file.write(
@@ -113,26 +112,25 @@ def _damaged(source: Path) -> WeightsError:
     )
 
 
-def _state_in(content: object, source: Path) -> tuple[dict[str, Tensor], object]:
-    """The named tensors in what a file holds, and the network's settings if they lie beside them."""
+def _state_in(content: object, source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The named tensors in what a file holds, and as JSON the settings that lie beside them."""
     import torch
 
-    config = None
     if isinstance(content, Mapping):
-        config = next((content[key] for key in CONFIG_KEYS if key in content), None)
+        settings = {key: _json(content[key]) for key in CONFIG_KEYS if key in content}
         nested = next((content[k] for k in STATE_KEYS if isinstance(content.get(k), Mapping)), None)
         inner = nested if nested is not None else content
         assert isinstance(inner, Mapping)
         state = {str(k): v for k, v in inner.items() if isinstance(v, torch.Tensor)}
         if state:
-            return state, _plain(config)
+            return state, {key: text for key, text in settings.items() if text is not None}
     raise WeightsError(f"{source.name} holds no weights: choose the publisher's own file.")
 
 
-def _plain(config: object) -> object:
-    """Settings as far as JSON can hold them."""
+def _json(settings: object) -> str | None:
+    """Settings as JSON, None when it cannot hold them."""
     try:
-        return json.loads(json.dumps(config))
+        return json.dumps(settings)
     except (TypeError, ValueError):
         return None
 

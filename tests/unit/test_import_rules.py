@@ -21,6 +21,12 @@ FORBIDDEN = {
     "inference/errors.py": BLENDER | HEAVY | {"numpy"},
     "inference/job.py": BLENDER | HEAVY | {"numpy"},
     "inference/cost.py": BLENDER | HEAVY | {"numpy"},
+    "inference/catalogue.py": BLENDER | HEAVY | {"numpy"},
+    "inference/choice.py": BLENDER | HEAVY | {"numpy"},
+    "inference/memory.py": BLENDER | HEAVY | {"numpy"},
+    "inference/fetch.py": BLENDER | HEAVY | {"numpy"},
+    "inference/tensor_file.py": BLENDER | HEAVY | {"numpy"},
+    "inference/weights.py": BLENDER | HEAVY | {"numpy"},
     "operators": HEAVY,
     "panels": HEAVY | {"numpy"},
     "__init__.py": BLENDER | HEAVY | {"numpy"},
@@ -108,7 +114,17 @@ def test_scene_builders_take_what_they_need_as_arguments():
 
 
 @pytest.mark.parametrize(
-    "module", ["", ".inference.contracts", ".inference.errors", ".inference.job", ".inference.cost"]
+    "module",
+    [
+        "",
+        ".inference.contracts",
+        ".inference.errors",
+        ".inference.job",
+        ".inference.cost",
+        ".inference.choice",
+        ".inference.weights",
+        ".inference.loaded",
+    ],
 )
 def test_importing_the_light_side_loads_nothing_heavy(module):
     """In a fresh process: another test may already have imported bpy or torch."""

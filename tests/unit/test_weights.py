@@ -378,7 +378,7 @@ def test_a_pickle_is_converted_once(hub, tmp_path, wrap, is_new_format):
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[k], expected[k]) for k in expected)
     assert all(found[k].dtype == expected[k].dtype for k in expected)
-    assert metadata == ({} if wrap == "bare" else {"config": '{"levels": [1, 2]}'})
+    assert metadata == ({} if wrap == "bare" else {"model_config": '{"levels": [1, 2]}'})
     assert weights.verify(PICKLED, tmp_path / "models", quiet) == path
     assert record_of(path)["source_size"] == published.stat().st_size
 
