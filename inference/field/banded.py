@@ -26,6 +26,7 @@ Values = tuple[Tensor, Tensor | None]
 
 BAND = 1  # cells of the lattice around those of the surface in which the function is asked
 STEP = 0.15  # of a cell: reach of the differences that make the gradient
+FAINTEST = 0.04  # share of the box that becomes the solid where the function finds none
 FLATTEST = 0.15  # of the usual slope; where the function is flatter, distances would be overstated
 _TETRAHEDRON = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
 
@@ -37,6 +38,7 @@ class BandedField(ABC):
     """
 
     has_colours = False
+    is_faint = False  # whether the function found nothing inside and was lowered until it did
 
     def __init__(self, low: Floats, high: Floats, device: torch.device, report: Report) -> None:
         """Remember the box.
@@ -47,11 +49,12 @@ class BandedField(ABC):
             device: Where points go for ``values``.
             report: Called between portions of points; raises to cancel.
         """
-        self._bounds = Bounds(np.asarray(low, np.float32), np.asarray(high, np.float32))
+        self._box = Bounds(np.asarray(low, np.float32), np.asarray(high, np.float32))
         self._device = device
         self._report = report
-        self._low = torch.tensor(self._bounds.low, device=device)
-        self._high = torch.tensor(self._bounds.high, device=device)
+        self._low = torch.tensor(self._box.low, device=device)
+        self._high = torch.tensor(self._box.high, device=device)
+        self._lowered = 0.0
 
     @abstractmethod
     def values(self, points: Tensor) -> Values:
@@ -77,7 +80,7 @@ class BandedField(ABC):
             reach: If the function's size tells that the surface is near, this is how small it must
                 be: then thinner things are found, too.
         """
-        low, high = self._bounds.low, self._bounds.high
+        low, high = self._box.low, self._box.high
         self._cell = float((high - low).max()) / cells
         # Half a cell of free space all round, so that what touches the box ends there.
         count = np.ceil((high - low) / self._cell - 1e-4).astype(int) + 1
@@ -90,6 +93,10 @@ class BandedField(ABC):
         with torch.inference_mode():
             value = self._evaluate(points.reshape(-1, 3))[0].reshape(points.shape[:3])
             free = ((points < self._low) | (points > self._high)).any(dim=-1)
+            if not bool((value < 0).any()):
+                self.is_faint = True
+                self._lowered = float(torch.quantile(value.flatten()[::7], FAINTEST))
+                value -= self._lowered
             slope = _slope(value, ~free)
             value = torch.where(free, value.abs().clamp_min(reach) + 1, value)
             inside = value < 0
@@ -98,12 +105,21 @@ class BandedField(ABC):
             near = F.pad(torch.from_numpy(self._ring <= BAND)[None, None].float(), (1,) * 6)
             near = F.max_pool3d(near, 2, 1)[0, 0] > 0
             self._slope = _spread(slope.cpu(), near & ~free.cpu()).numpy() / self._cell
-        self._usual = float(np.median(self._slope))
+        self._bounds = self._around(np.argwhere(self._ring == 0))
 
     @property
     def bounds(self) -> Bounds:
-        """A box that contains the whole surface."""
+        """A box that contains the whole surface, little larger than needed."""
         return self._bounds
+
+    def _around(self, cells: NDArray[np.int64]) -> Bounds:
+        """The part of the box that holds some cells of the lattice and one more on each side."""
+        if not len(cells):
+            return self._box
+        low = self._origin + np.float32(self._cell) * (cells.min(axis=0) - 1)
+        high = self._origin + np.float32(self._cell) * (cells.max(axis=0) + 2)
+        low = np.maximum(low, self._box.low).astype(np.float32)
+        return Bounds(low, np.minimum(high, self._box.high).astype(np.float32))
 
     def query(self, points: Floats) -> FieldSample:
         """Signed distance at (N, 3) points, and colours if there are any.
@@ -144,7 +160,7 @@ class BandedField(ABC):
         beyond = self._beyond(points)
         side = beyond.argmax(axis=1)
         on_wall = beyond.max(axis=1) > here / slope
-        middle = (self._bounds.low + self._bounds.high) / 2
+        middle = (self._box.low + self._box.high) / 2
         normal = np.eye(3, dtype=np.float32)[side] * np.sign(points - middle)
         return np.where(on_wall[:, None], normal, total).astype(np.float32)
 
@@ -155,7 +171,7 @@ class BandedField(ABC):
         for some in points.clamp(self._low, self._high).split(self.portion):
             self._report()
             value, colour = self.values(some)
-            found.append(value)
+            found.append(value - self._lowered)
             if colour is not None:
                 colours.append(colour)
         value = torch.cat(found) if found else points.new_zeros(0)
@@ -165,7 +181,7 @@ class BandedField(ABC):
 
     def _beyond(self, points: Floats) -> Floats:
         """(N, 3) distance beyond the nearer wall along each axis, negative in the box."""
-        low, high = self._bounds.low, self._bounds.high
+        low, high = self._box.low, self._box.high
         return np.abs(points - (low + high) / 2) - (high - low) / 2
 
     def _cells(self, points: Floats) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
