@@ -25,10 +25,16 @@ SHARD = 64
 SCENE_SHARE = 0.25
 
 
-def render_shard(seed: int, count: int, library: Library, surroundings: Surroundings) -> Sample:
+def render_shard(
+    seed: int,
+    count: int,
+    library: Library,
+    surroundings: Surroundings,
+    scene_share: float = SCENE_SHARE,
+) -> Sample:
     """Render ``count`` shuffled pictures and stack each array over them."""
     rng = np.random.default_rng(seed)
-    scenes = round(count * SCENE_SHARE)
+    scenes = round(count * scene_share)
     samples = object_pictures(rng, library, surroundings, count - scenes)
     while len(samples) < count:
         sample = scene_picture(rng, library, surroundings)
@@ -47,6 +53,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=1, help="how many such processes run")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=SHARD)
+    parser.add_argument("--scenes", type=float, default=SCENE_SHARE, help="share of whole places")
     parser.add_argument("--held-out", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -59,7 +66,7 @@ def main() -> None:
         if target.exists():
             continue
         start = time.perf_counter()
-        arrays = render_shard(seed, arguments.size, library, surroundings)
+        arrays = render_shard(seed, arguments.size, library, surroundings, arguments.scenes)
         partial = target.with_suffix(".partial")
         with partial.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]

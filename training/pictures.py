@@ -54,7 +54,7 @@ def make_sample(
 
 def framed_camera(rng: Generator, vertices: Floats) -> Camera:
     """Place a camera so that the object fills most of the crop, anywhere in it."""
-    is_frontal = rng.random() < 0.3
+    is_frontal = rng.random() < 0.2
     azimuth = rng.normal() * 0.35 if rng.random() < (0.8 if is_frontal else 0.25) else None
     if azimuth is None:
         azimuth = rng.uniform(0, 2 * np.pi)
@@ -64,7 +64,7 @@ def framed_camera(rng: Generator, vertices: Floats) -> Camera:
         elevation = np.radians(rng.normal() * 3)
         field = np.radians(rng.uniform(6, 30))
     else:
-        elevation = np.radians(rng.uniform(-20, 60) if rng.random() < 0.3 else rng.uniform(0, 35))
+        elevation = np.radians(rng.uniform(-20, 60) if rng.random() < 0.3 else rng.uniform(0, 40))
         field = np.radians(np.exp(rng.uniform(np.log(10), np.log(60))))
     roll = 0.0 if rng.random() < 0.5 else np.radians(np.clip(rng.normal() * 4, -9, 9))
     distance = 1 / np.sin(field / 2)
@@ -105,7 +105,7 @@ class Style:
 
 def random_style(rng: Generator) -> Style:
     """Choose how a picture looks."""
-    kind = str(rng.choice(["photo", "cartoon", "line", "sprite"], p=[0.7, 0.15, 0.08, 0.07]))
+    kind = str(rng.choice(["photo", "cartoon", "line", "sprite"], p=[0.76, 0.12, 0.06, 0.06]))
     if kind == "photo":
         background = rng.choice(
             ["plain", "gradient", "tile", "sky", "noise"], p=[0.27, 0.12, 0.14, 0.39, 0.08]

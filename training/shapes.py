@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+SCULPTED_FACES = 8000
+
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
@@ -255,6 +257,68 @@ class Library:
         return read_cached(self._files[int(rng.integers(len(self._files)))])
 
 
+def subdivided(mesh: Mesh) -> Mesh:
+    """Cut every triangle into four at its edges' middles; colours and UVs follow."""
+    ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], -1).reshape(-1, 2)
+    edges, index = np.unique(np.sort(ends, axis=1), axis=0, return_inverse=True)
+    middle = index.reshape(-1, 3) + len(mesh.vertices)
+    a, b, c = mesh.faces.T
+    ab, bc, ca = middle.T
+    faces = np.stack([[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]], 0)
+    uvs = None
+    if mesh.uvs is not None:
+        u, v, w = mesh.uvs.transpose(1, 0, 2)
+        uv, vw, wu = (u + v) / 2, (v + w) / 2, (w + u) / 2
+        corners = np.stack([[u, uv, wu], [uv, v, vw], [wu, vw, w], [uv, vw, wu]], 0)
+        uvs = corners.transpose(2, 0, 1, 3).reshape(-1, 3, 2)
+    return Mesh(
+        np.concatenate([mesh.vertices, mesh.vertices[edges].mean(1)]),
+        faces.transpose(2, 0, 1).reshape(-1, 3).astype(np.int32),
+        np.repeat(mesh.parts, 4),
+        None if mesh.colors is None else np.repeat(mesh.colors, 4, axis=0),
+        uvs,
+        None if mesh.images is None else np.repeat(mesh.images, 4),
+        mesh.textures,
+    )
+
+
+def sculpted(rng: Generator, mesh: Mesh) -> Mesh:
+    """Round a low-polygon model off and give it relief: what a scan of a real thing looks like."""
+    while len(mesh.faces) < SCULPTED_FACES / 2:
+        mesh = subdivided(mesh)
+    # Corners that coincide move together, or hard edges would tear open.
+    places, index = np.unique(np.round(mesh.vertices, 4), axis=0, return_inverse=True)
+    faces = index.ravel()[mesh.faces]
+    sources = np.concatenate([faces, faces]).ravel()
+    targets = np.concatenate([np.roll(faces, 1, axis=1), np.roll(faces, -1, axis=1)]).ravel()
+    count = np.maximum(np.bincount(sources, minlength=len(places)), 1)[:, None]
+    v = places.astype(np.float64)
+    for _ in range(int(rng.integers(2, 16))):
+        near = [np.bincount(sources, v[targets, k], len(places)) for k in range(3)]
+        v = 0.4 * v + 0.6 * np.stack(near, 1) / count
+    corners = v[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.stack([np.bincount(faces.ravel(), np.repeat(n, 3), len(v)) for n in across.T], 1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+    for octave in range(3):
+        waves = v @ (rng.normal(size=(3, 4)) * rng.uniform(2, 6) * 2**octave)
+        relief = np.sin(waves + rng.uniform(0, 6, 4)).sum(1, keepdims=True)
+        v = v + normals * relief * rng.uniform(0, 0.012) / 2**octave
+    return mesh.with_vertices(unit_sphere(v[index.ravel()].astype(np.float32)))
+
+
+def lying(rng: Generator, vertices: Floats) -> Floats:
+    """Lay a thing on its largest side, turned any way: tools, cutlery, books, fallen toys."""
+    order = np.argsort(-np.ptp(vertices, axis=0))  # the shortest extent becomes the height
+    axes = np.eye(3)[order]
+    axes[2] *= rng.choice([-1, 1])
+    axes[1] *= np.linalg.det(axes)  # a rotation, not a mirror image
+    v = vertices @ axes.T
+    if rng.random() < 0.4:
+        v[:, 2] *= rng.uniform(0.3, 1)
+    return unit_sphere((v @ turn(rng.uniform(0, 6.3)).T).astype(np.float32))
+
+
 def subject(rng: Generator, library: Library) -> Mesh:
     """Pick what an object picture shows, upright, inside the unit sphere."""
     kind = rng.random()
@@ -270,6 +334,10 @@ def subject(rng: Generator, library: Library) -> Mesh:
                 v @ (rng.normal(size=(3, 3)) * rng.uniform(1, 3)) + rng.uniform(0, 6, 3)
             ) * rng.uniform(0.02, 0.07)
         mesh = mesh.with_vertices(unit_sphere(v.astype(np.float32)))
-    if rng.random() < 0.07:  # lying or thrown down
+        if len(mesh.faces) < SCULPTED_FACES and rng.random() < 0.4:
+            mesh = sculpted(rng, mesh)
+    if rng.random() < 0.16:
+        mesh = mesh.with_vertices(lying(rng, mesh.vertices))
+    elif rng.random() < 0.07:  # thrown down
         mesh = mesh.with_vertices(unit_sphere(mesh.vertices @ random_rotation(rng).T))
     return mesh

@@ -3,7 +3,7 @@
     python -m training.train SHARDS HELD_OUT CHECKPOINT --hours 1.5 [--init CORE_OR_CHECKPOINT]
     python -m training.train SHARDS HELD_OUT CHECKPOINT --hours 1.5 --resume
 
-The learning rate follows a cosine over the whole time. CHECKPOINT holds the network, its moving
+The learning rate warms up and follows a cosine over the time of this run, resumed or not. CHECKPOINT holds the network, its moving
 average (what is exported), the optimiser and the time used; it is rewritten every few minutes.
 """
 
@@ -14,15 +14,17 @@ import json
 import logging
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from inference.models.two_sided import TwoSidedNet
 
-from .batches import Window, plain_batch, training_batch
+from .batches import Batch, Window, plain_batch, training_batch
 from .export import initial_network
 from .losses import WEIGHTS, losses, scores, total
 
@@ -48,6 +50,26 @@ def moving_average(average: dict[str, Tensor], net: nn.Module, step: int) -> Non
             average[name].lerp_(value, 1 - keep)
         else:
             average[name].copy_(value)
+
+
+def half_resolution(net: TwoSidedNet, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Predict at half the picture's resolution; only the core and the pooled head learn.
+
+    Two thirds of the cost of a full step, since the thin branch is only run forwards.
+    """
+    with torch.no_grad():
+        fine = net.fine_in(F.relu(net.fine_stem(x)))
+    y, summary = net.trunk(x, fine)
+    with torch.no_grad():
+        detail = F.avg_pool2d(net.detail(y, fine), 2)
+    return net.core.h(y) + detail, net.pooled(summary)
+
+
+def halved(batch: Batch, row: int, column: int) -> Batch:
+    """Take every second pixel of what the network should say, from ``row`` and ``column`` on."""
+    pixels = ("mask", "front", "thickness", "normals", "log_depth")
+    picked = {k: getattr(batch, k)[..., row::2, column::2] for k in pixels}
+    return replace(batch, **picked)
 
 
 def evaluate(average: dict[str, Tensor], held_out: Path, count: int) -> dict[str, float]:
@@ -84,6 +106,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--fresh-gain", type=float, default=2.0)
+    parser.add_argument("--half", type=float, default=0.0, help="share of half-resolution steps")
     parser.add_argument("--window", type=int, default=96, help="shards held in memory")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
@@ -99,6 +122,7 @@ def main() -> None:
     net = initial_network(arguments.init)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     groups = parameter_groups(net, arguments.rate, arguments.fresh_gain)
+    gains = [group["gain"] for group in groups]
     optimiser = torch.optim.AdamW(groups, lr=arguments.rate, weight_decay=0.01)
     average = {k: v.clone() for k, v in net.state_dict().items()}
     step, hours_before = 0, 0.0
@@ -106,7 +130,10 @@ def main() -> None:
         state = torch.load(arguments.checkpoint, weights_only=True)
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
+        for group, planned in zip(optimiser.param_groups, gains, strict=True):
+            group["gain"] = planned  # this run's rate, not the one it was saved with
         average, step, hours_before = state["ema"], state["step"], state["hours"]
+    first_step = step
 
     window = Window(arguments.shards, arguments.window, rng)
     while window.refresh(arguments.window) == 0:
@@ -147,13 +174,18 @@ def main() -> None:
         if step % 20 == 0:
             window.refresh()
         fade = 0.5 * (1 + math.cos(math.pi * min(1.0, elapsed / arguments.hours)))
-        warm = min(1.0, (step + 1) / WARM_UP)
+        warm = min(1.0, (step - first_step + 1) / WARM_UP)
         for group in optimiser.param_groups:
             group["lr"] = group["gain"] * warm * (0.02 + 0.98 * fade)
         batch = training_batch(window.draw(arguments.batch), rng)
         x = batch.x.contiguous(memory_format=torch.channels_last)
+        is_half = elapsed < 0.85 * arguments.hours and rng.random() < arguments.half
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
-            maps, pooled = net(x)
+            if is_half:
+                maps, pooled = half_resolution(net, x)
+                batch = halved(batch, *rng.integers(0, 2, 2))
+            else:
+                maps, pooled = net(x)
         parts = losses(maps.float(), pooled.float(), batch)
         loss = total(parts)
         optimiser.zero_grad()

@@ -184,8 +184,14 @@ class TwoSidedNet(nn.Module):
             (B, 7, H, W) maps in the order of ``MASK`` to ``LOG_DEPTH``, mask as a logit and
             thickness before softplus; and (B, 4) the up vector and the logit of "one object".
         """
-        core = self.core
         fine = self.fine_in(F.relu(self.fine_stem(x)))
+        y, summary = self.trunk(x, fine)
+        coarse = F.interpolate(self.core.h(y), scale_factor=2.0, mode="bilinear")
+        return coarse + self.detail(y, fine), self.pooled(summary)
+
+    def trunk(self, x: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the core: (B, 32, H/4, W/4) features for its head and (B, 512) a summary."""
+        core = self.core
         y = core.st(F.avg_pool2d(x, 2)) + self.fine_to_core(fine)
         skips: list[Tensor] = []
         for level, encode in enumerate(core.e):
@@ -197,9 +203,12 @@ class TwoSidedNet(nn.Module):
         for level in reversed(range(len(core.up))):
             y = F.interpolate(core.up[level](y), scale_factor=2.0, mode="bilinear")
             y = core.dd[level](y + skips[level])
-        coarse = F.interpolate(core.h(y), scale_factor=2.0, mode="bilinear")
+        return y, summary
+
+    def detail(self, y: Tensor, fine: Tensor) -> Tensor:
+        """(B, 7, H, W) what the thin branch adds to the core's maps."""
         y = F.interpolate(self.core_to_fine(y), scale_factor=2.0, mode="bilinear")
-        return coarse + self.fine_head(self.fine_out(y + fine)), self.pooled(summary)
+        return self.fine_head(self.fine_out(y + fine))
 
 
 def fold_batch_norm(net: nn.Module) -> None:
