@@ -1,7 +1,4 @@
-"""Masks of the subject: from alpha, from a plain background, cleaned, refined, cropped.
-
-A mask is (H, W) float32 from 0 (background) to 1 (subject); 0.5 is the outline.
-"""
+"""Masks of the subject: from alpha, cleaned, refined, cropped."""
 
 from __future__ import annotations
 
@@ -11,38 +8,16 @@ from numpy.typing import NDArray
 
 from ..contracts import Picture
 from ..errors import CutOutError
-
-Mask = NDArray[np.float32]
+from .masks import Mask, bounded_size, components, disc, grown, resize_mask
+from .plain_background import plain_background_mask as plain_background_mask
 
 # Longest side in pixels at which edges are searched; finer ones come from interpolation.
 REFINE_SIDE = 1536
-PLAIN_SIDE = 1024
 
 # Clean-up, as fractions of the largest part's area.
 MIN_PART = 0.10
 MAX_PINHOLE = 0.0008
 SOFT_EDGE_PX = 3
-
-# Plain backgrounds, in CIE Lab units where not stated otherwise.
-BORDER_FRACTION = 0.02
-MIN_PLAIN_BORDER = 0.72
-MIN_TOLERANCE = 4.0
-MAX_TOLERANCE = 12.0
-MAX_BORDER_SPREAD = 3.5
-MIN_SUBJECT_AREA = 0.005
-MAX_SUBJECT_AREA = 0.95
-MIN_HOLE = 0.02
-MIN_SPECK = 0.01
-MIN_MAIN_PART = 0.5
-GAP_FRACTIONS = (0.0, 0.004, 0.01, 0.02)
-STROKE_FRACTION = 0.03
-LINE_FRACTION = 0.08
-MAX_LINE_SHARE = 0.6
-MAX_BORDER_CROSSINGS = 8
-# An outline without an edge in the picture is a shadow, a horizon or a subject like its background.
-EDGE_SIDE = 512
-MIN_EDGE = 2.0
-MAX_WEAK_OUTLINE = 0.2
 
 
 def alpha_mask(picture: Picture) -> Mask:
@@ -58,17 +33,6 @@ def alpha_mask(picture: Picture) -> Mask:
     return picture.pixels[..., 3].astype(np.float32) / 255.0
 
 
-def resize_mask(mask: NDArray[np.generic], shape: tuple[int, int]) -> Mask:
-    """Scale a mask of any size to ``shape`` (H, W), without aliasing; uint8 counts to 255."""
-    scale = 1.0 / 255.0 if mask.dtype == np.uint8 else 1.0
-    values = np.ascontiguousarray(mask, dtype=np.float32) * np.float32(scale)
-    if values.shape != shape:
-        is_smaller = shape[0] * shape[1] < values.size
-        how = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
-        values = np.asarray(cv2.resize(values, shape[::-1], interpolation=how), np.float32)
-    return np.clip(values, 0.0, 1.0)
-
-
 def clean_mask(mask: Mask) -> Mask:
     """Keep the subject's parts, drop specks, fill pinholes, leave real holes and soft edges.
 
@@ -80,17 +44,17 @@ def clean_mask(mask: Mask) -> Mask:
     """
     solid = (mask >= 0.5).astype(np.uint8)
     _require_subject(solid)
-    labels, areas = _components(solid, 8)
+    labels, areas = components(solid, 8)
     largest = float(areas[1:].max())
     is_part = areas >= MIN_PART * largest
     is_part[0] = False
     parts = is_part[labels].astype(np.uint8)
-    hole_labels, hole_areas = _components(np.uint8(1) - parts, 4)
+    hole_labels, hole_areas = components(np.uint8(1) - parts, 4)
     is_pinhole = hole_areas <= max(MAX_PINHOLE * largest, 4.0)
     is_pinhole[0] = False
     pinholes = is_pinhole[hole_labels]
     # The soft edge belongs to a part when it lies next to it.
-    near = cv2.dilate(parts, _disc(SOFT_EDGE_PX))
+    near = cv2.dilate(parts, disc(SOFT_EDGE_PX))
     return np.where(pinholes, np.float32(1.0), np.where(near > 0, mask, np.float32(0.0)))
 
 
@@ -108,7 +72,7 @@ def refine_mask(rgb: NDArray[np.uint8], coarse: Mask) -> Mask:
         (H, W) mask.
     """
     height, width = rgb.shape[:2]
-    work_width, work_height = _bounded_size(width, height, REFINE_SIDE)
+    work_width, work_height = bounded_size(width, height, REFINE_SIDE)
     guide = cv2.resize(rgb, (work_width, work_height), interpolation=cv2.INTER_AREA)
     guide = np.asarray(guide, np.float32) / np.float32(255.0)
     start = resize_mask(coarse, (work_height, work_width))
@@ -119,40 +83,11 @@ def refine_mask(rgb: NDArray[np.uint8], coarse: Mask) -> Mask:
     sharp = np.clip((filtered - 0.5) * 2.0 + 0.5, 0.0, 1.0)
     reach = max(2.0, 2.0 * cell)
     solid = (start >= 0.5).astype(np.uint8)
-    inside = _grown(np.uint8(1) - solid, reach) == 0
-    outside = _grown(solid, reach) == 0
+    inside = grown(np.uint8(1) - solid, reach) == 0
+    outside = grown(solid, reach) == 0
     sharp = np.where(inside, np.maximum(start, sharp), sharp)
     sharp = np.where(outside, np.minimum(start, sharp), sharp)
     return resize_mask(sharp.astype(np.float32), (height, width))
-
-
-def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
-    """Cut the subject out of a plain background: a sprite, a drawing, a product photo.
-
-    The background's colour is a smooth function of the place, fitted to the picture's border;
-    what is reached from the border without leaving that colour is background.
-
-    Args:
-        rgb: (H, W, 3) uint8.
-
-    Returns:
-        (H, W) mask with an antialiased outline, or None when the background is not plain or what
-        would be cut out is no plausible subject.
-    """
-    height, width = rgb.shape[:2]
-    size = _bounded_size(width, height, PLAIN_SIDE)
-    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2Lab), np.float32)
-    fitted = _fit_background(lab)
-    if fitted is None:
-        return None
-    background, tolerance = fitted
-    difference = np.linalg.norm(lab - background, axis=2).astype(np.float32)
-    solid = _solid_subject(difference, tolerance)
-    if solid is None or _crosses_border_often(solid) or _weak_outline(lab, solid):
-        return None
-    backdrop = np.asarray(cv2.cvtColor(background, cv2.COLOR_Lab2RGB), np.float32)
-    return resize_mask(_antialiased(small / np.float32(255.0), backdrop, solid), (height, width))
 
 
 def crop_square(mask: Mask, margin: float = 0.1) -> tuple[float, float, float]:
@@ -223,33 +158,6 @@ def _require_subject(solid: NDArray[np.generic]) -> None:
         )
 
 
-def _bounded_size(width: int, height: int, longest: int) -> tuple[int, int]:
-    scale = min(1.0, longest / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _disc(radius: int) -> NDArray[np.uint8]:
-    side = 2 * radius + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
-
-
-def _grown(binary: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
-    """Dilate by a disc; unlike a morphological filter's, the cost does not grow with it."""
-    if not binary.any():
-        return binary
-    distance = np.asarray(cv2.distanceTransform(np.uint8(1) - binary, cv2.DIST_L2, 5))
-    return (distance <= radius).astype(np.uint8)
-
-
-def _components(
-    binary: NDArray[np.uint8], connectivity: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Label connected ones; return labels (0 = the zeros) and the area of each label."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=connectivity)
-    areas = np.asarray(stats[:, cv2.CC_STAT_AREA], np.float64)
-    return np.asarray(labels, np.int32), areas
-
-
 def _guided_filter(guide: NDArray[np.float32], values: Mask, radius: int, smoothing: float) -> Mask:
     """Filter ``values`` (H, W) so that edges follow the colours of ``guide`` (H, W, 3)."""
     side = (2 * radius + 1, 2 * radius + 1)
@@ -283,149 +191,6 @@ def _guided_filter(guide: NDArray[np.float32], values: Mask, radius: int, smooth
     )
     offset = value_mean - (slope * guide_mean).sum(axis=2)
     return (mean(slope) * guide).sum(axis=2) + mean(offset)
-
-
-def _fit_background(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] | None:
-    """Fit a quadratic of the place to the border's colour.
-
-    Returns:
-        (H, W, 3) Lab colour of the background and the tolerance about it; None when too little of
-        the border agrees.
-    """
-    height, width = lab.shape[:2]
-    ring = max(2, round(BORDER_FRACTION * min(height, width)))
-    is_border = np.ones((height, width), bool)
-    is_border[ring:-ring, ring:-ring] = False
-    rows, columns = np.nonzero(is_border)
-    colours = lab[is_border].astype(np.float64)
-    x, y = columns / width - 0.5, rows / height - 0.5
-    terms = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=1)
-    # Start from the commonest colour, so that a subject that touches the border is an outlier.
-    keep = _commonest(colours)
-    solution = np.zeros((terms.shape[1], 3))
-    spread = 0.0
-    for count in (1, 3, 6, 6):
-        if keep.mean() < MIN_PLAIN_BORDER * 0.5:
-            return None
-        solution[:] = 0.0
-        solution[:count] = np.linalg.lstsq(terms[keep, :count], colours[keep], rcond=None)[0]
-        residual = np.linalg.norm(colours - terms @ solution, axis=1)
-        spread = float(np.median(residual[keep]))
-        keep = residual < np.clip(4.0 * spread, MIN_TOLERANCE, MAX_TOLERANCE)
-    if keep.mean() < MIN_PLAIN_BORDER or spread > MAX_BORDER_SPREAD:
-        return None
-    x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :, None]
-    y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None, None]
-    one, by_x, by_y, by_xx, by_xy, by_yy = solution.astype(np.float32)
-    everywhere = one + x * by_x + y * by_y + x * x * by_xx + x * y * by_xy + y * y * by_yy
-    tolerance = float(np.clip(4.0 * spread, MIN_TOLERANCE, MAX_TOLERANCE))
-    return everywhere, tolerance
-
-
-def _commonest(colours: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which (N, 3) Lab colours lie near the fullest cell of a coarse histogram."""
-    cells = np.round(colours / MAX_TOLERANCE).astype(np.int64)
-    _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    middle = np.median(colours[index.reshape(-1) == counts.argmax()], axis=0)
-    return np.linalg.norm(colours - middle, axis=1) < 2.0 * MAX_TOLERANCE
-
-
-def _solid_subject(difference: Mask, tolerance: float) -> NDArray[np.uint8] | None:
-    """Flood the background from the border; return the subject as 0 and 1, None if implausible."""
-    unlike = (difference > tolerance).astype(np.uint8)
-    longest = max(difference.shape)
-    for fraction in GAP_FRACTIONS:
-        # Outlines drawn with gaps let the flood in; bridge wider and wider gaps.
-        radius = round(fraction * longest)
-        if fraction and not radius:
-            continue
-        solid = _unflooded(unlike, radius)
-        labels, areas = _components(solid, 8)
-        area = float(areas[1:].sum())
-        if area == 0.0:
-            return None
-        if _is_stroke((labels == 1 + int(areas[1:].argmax())).astype(np.uint8), STROKE_FRACTION):
-            continue
-        is_whole = areas[1:].max() >= MIN_MAIN_PART * area
-        is_plausible = MIN_SUBJECT_AREA <= area / solid.size <= MAX_SUBJECT_AREA
-        if not is_whole or not is_plausible:
-            return None
-        is_part = areas >= MIN_SPECK * float(areas[1:].max())
-        is_part[0] = False
-        return _with_holes(is_part[labels].astype(np.uint8), difference, tolerance)
-    return None
-
-
-def _unflooded(unlike: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """Give what a flood from outside does not reach through gaps narrower than two radii."""
-    free = np.pad(np.uint8(1) - _grown(unlike, radius), 1, constant_values=1)
-    labels, _ = _components(free, 4)
-    flooded = (labels == labels[0, 0]).astype(np.uint8)
-    flooded = _grown(flooded, radius)
-    return np.maximum(np.uint8(1) - flooded[1:-1, 1:-1], unlike)
-
-
-def _with_holes(solid: NDArray[np.uint8], difference: Mask, tolerance: float) -> NDArray[np.uint8]:
-    """Open enclosed regions that are large and of the very colour of the background.
-
-    Smaller ones stay closed: on white, the white of an eye must not become a hole.
-    """
-    like = np.where(difference <= tolerance, solid, np.uint8(0))
-    labels, areas = _components(like, 4)
-    opened = solid.copy()
-    for label in np.flatnonzero(areas >= MIN_HOLE * float(solid.sum())):
-        if label and float(np.median(difference[labels == label])) < 0.35 * tolerance:
-            opened[labels == label] = 0
-    # In a line drawing the paper inside the outline is the subject.
-    is_mostly_open = float(opened.sum()) < MAX_LINE_SHARE * float(solid.sum())
-    return solid if is_mostly_open and _is_stroke(opened, LINE_FRACTION) else opened
-
-
-def _is_stroke(binary: NDArray[np.uint8], fraction: float) -> bool:
-    """Tell whether ones form lines, thinner than ``fraction`` of their extent, and no areas."""
-    # A band's pixels lie a quarter of its width from its edges, on average.
-    depth = np.asarray(cv2.distanceTransform(binary, cv2.DIST_L2, 3))
-    thickness = 4.0 * float(depth[binary > 0].mean())
-    width, height = cv2.boundingRect(binary)[2:]
-    return thickness < fraction * max(width, height) + 2.0
-
-
-def _crosses_border_often(solid: NDArray[np.uint8]) -> bool:
-    """Tell a texture that runs out of the picture from a subject that touches its border."""
-    border = np.concatenate((solid[0], solid[:, -1], solid[-1, ::-1], solid[::-1, 0]))
-    return int(np.count_nonzero(border != np.roll(border, 1))) > MAX_BORDER_CROSSINGS
-
-
-def _weak_outline(lab: NDArray[np.float32], solid: NDArray[np.uint8]) -> bool:
-    """Tell whether too much of the outline shows no edge in the picture."""
-    height, width = solid.shape
-    size = _bounded_size(width, height, EDGE_SIDE)
-    colours = np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
-    small = np.asarray(cv2.resize(solid, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    across = np.asarray(cv2.Sobel(colours, cv2.CV_32F, 1, 0, scale=0.125), np.float32)
-    down = np.asarray(cv2.Sobel(colours, cv2.CV_32F, 0, 1, scale=0.125), np.float32)
-    slope = np.sqrt((across * across + down * down).sum(axis=2))
-    strongest = np.asarray(cv2.dilate(slope, _disc(2)), np.float32)
-    # OpenCV does not erode from outside, so the picture's own border is no outline.
-    outline = (small > 0) & (cv2.erode(small, _disc(1)) == 0)
-    return bool(outline.any() and (strongest[outline] < MIN_EDGE).mean() > MAX_WEAK_OUTLINE)
-
-
-def _antialiased(
-    colours: NDArray[np.float32], background: NDArray[np.float32], solid: NDArray[np.uint8]
-) -> Mask:
-    """Give the outline's pixels the share of subject that their colour shows."""
-    disc = _disc(1)
-    inner = np.asarray(cv2.erode(solid, disc), np.float32)
-    band = (cv2.dilate(solid, disc) > 0) & (inner == 0)
-    weight = cv2.boxFilter(inner, -1, (7, 7))
-    inner_colour = cv2.boxFilter(colours * inner[..., None], -1, (7, 7))
-    subject = np.asarray(inner_colour, np.float32) / np.maximum(np.asarray(weight), 1e-6)[..., None]
-    axis = subject - background
-    contrast = np.maximum((axis * axis).sum(axis=2), 1e-4)
-    share = ((colours - background) * axis).sum(axis=2) / contrast
-    is_known = band & (np.asarray(weight) > 0)
-    return np.where(is_known, np.clip(share, 0.0, 1.0), solid).astype(np.float32)
 
 
 def _resampling_matrix(

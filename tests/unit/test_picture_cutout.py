@@ -11,12 +11,12 @@ from image_to_mesh.inference.picture.cutout import (
     alpha_mask,
     clean_mask,
     crop_square,
-    plain_background_mask,
     refine_mask,
-    resize_mask,
     sample_crop,
 )
 from image_to_mesh.inference.picture.load import load_picture
+from image_to_mesh.inference.picture.masks import resize_mask
+from image_to_mesh.inference.picture.plain_background import plain_background_mask
 
 DATA = Path(__file__).parents[1] / "data" / "pictures"
 
