@@ -1,0 +1,1 @@
+"""Many pictures of one thing or place: reading them, their cameras, and the surface they share."""

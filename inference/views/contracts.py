@@ -1,0 +1,245 @@
+"""What goes into a reconstruction from several pictures, and what comes out.
+
+Frames are those of ``inference.contracts``: OpenCV axes everywhere, row 0 on top. "Source world" is
+the frame in which cameras were estimated or given; the finished result is in the world frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contracts import CameraArrays, Detail, Device, PicturePixels, Reconstruction
+
+Kind = Literal["auto", "object", "place"]
+CameraSource = Literal["auto", "estimate", "existing", "turntable"]
+Masks = Literal["auto", "files", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownView:
+    """A picture whose camera the artist has already placed, such as a Blender camera.
+
+    Attributes:
+        picture: The picture.
+        matrix: (4, 4) camera-to-world, both in OpenCV axes, metres.
+        fov_x: Horizontal field of view in radians.
+    """
+
+    picture: Path | PicturePixels
+    matrix: NDArray[np.float64]
+    fov_x: float
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsRequest:
+    """Everything a reconstruction from several pictures needs.
+
+    Attributes:
+        inputs: Pictures, folders of pictures and videos, in the artist's order.
+        known: Pictures with cameras; when there are any, ``inputs`` is not used and the result
+            keeps the place and size that these cameras give it.
+        kind: One thing, closed all round, or a place that is seen from within; ``auto`` decides by
+            where the cameras look.
+        cameras: ``auto`` takes a reconstruction that lies beside the pictures if there is one,
+            else estimates; ``estimate`` and ``existing`` insist; ``turntable`` takes the pictures
+            as the sides they are named after, or equal steps of a turn: front, left, back, right.
+        masks: ``auto`` takes transparency or mask files; ``files`` insists on them for every
+            picture; ``none`` uses whole pictures.
+        max_frames: At most so many frames of each video.
+        detail: How fine the mesh is.
+        texture_size: Side of the square texture in pixels.
+        size_m: Longest side of the result in metres; None keeps the size the cameras give it.
+        fov_x: Horizontal field of view in radians when the artist knows it, for all pictures.
+        device: Where networks run.
+        seed: Seed of every random choice.
+        name: What the result is called; None takes the folder's or file's name.
+    """
+
+    inputs: tuple[Path, ...] = ()
+    known: tuple[KnownView, ...] = ()
+    kind: Kind = "auto"
+    cameras: CameraSource = "auto"
+    masks: Masks = "auto"
+    max_frames: int = 80
+    detail: Detail = "medium"
+    texture_size: int = 2048
+    size_m: float | None = 1.0
+    fov_x: float | None = None
+    device: Device = "auto"
+    seed: int = 0
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One picture or video frame, read.
+
+    Attributes:
+        name: Of the file, or of the video and the frame's time.
+        pixels: (H, W, 3) uint8 sRGB.
+        mask: (H, W) float32, 0 background to 1 subject; None without one.
+        focal_px: Focal length in pixels of ``pixels``; None when unknown.
+        path: The file; None for pixels from memory and video frames.
+        group: Pictures of one group come from one camera at one zoom.
+        sequence: Number of the video or sequence it belongs to; -1 for single photos.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.float32] | None
+    focal_px: float | None
+    path: Path | None
+    group: str
+    sequence: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PictureStatus:
+    """What became of one picture.
+
+    Attributes:
+        name: As in ``Photo.name``.
+        is_used: Whether the result was made with it.
+        sentence: Why not, or what is remarkable about it; empty when all is well.
+    """
+
+    name: str
+    is_used: bool
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """How a camera maps directions to pixels; pixel (0.5, 0.5) is the middle of the first one.
+
+    Attributes:
+        width: Picture width in pixels.
+        height: Picture height in pixels.
+        focal_x: Pixels.
+        focal_y: Pixels.
+        centre_x: Principal point in pixels.
+        centre_y: Principal point in pixels.
+        distortion: OpenCV's coefficients: k1, k2, p1, p2, k3 ... or the four of a fisheye.
+        is_fisheye: Which of the two models ``distortion`` belongs to.
+    """
+
+    width: int
+    height: int
+    focal_x: float
+    focal_y: float
+    centre_x: float
+    centre_y: float
+    distortion: tuple[float, ...] = ()
+    is_fisheye: bool = False
+
+    def scaled_to(self, width: int, height: int) -> Lens:
+        """The same lens for a picture of another size."""
+        x, y = width / self.width, height / self.height
+        return Lens(
+            width,
+            height,
+            self.focal_x * x,
+            self.focal_y * y,
+            self.centre_x * x,
+            self.centre_y * y,
+            self.distortion,
+            self.is_fisheye,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where a picture was taken from.
+
+    Attributes:
+        lens: Of its camera.
+        matrix: (4, 4) camera-to-source-world in OpenCV axes.
+    """
+
+    lens: Lens
+    matrix: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SparsePoints:
+    """Points that features of several pictures agree on.
+
+    Attributes:
+        positions: (N, 3) float32.
+        colours: (N, 3) uint8 sRGB.
+    """
+
+    positions: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+
+    @classmethod
+    def empty(cls) -> SparsePoints:
+        return cls(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """Cameras as they were estimated or read, before pictures are undistorted.
+
+    Attributes:
+        poses: By ``Photo.name``; only of the pictures that have one.
+        points: In the source world.
+        reasons: Why a picture has no camera, by name.
+        up: (3,) unit vector up in the source world when the source knows it.
+        keeps_world: The source world is the artist's own; it must not be moved.
+        origin: "pycolmap", "COLMAP folder", "transforms.json", "turntable" or "scene".
+        error_px: Mean reprojection error of the points; None when unknown.
+    """
+
+    poses: dict[str, Pose]
+    points: SparsePoints
+    reasons: dict[str, str]
+    up: NDArray[np.float64] | None
+    keeps_world: bool
+    origin: str
+    error_px: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A picture with its camera, undistorted: square pixels, the principal point in the middle.
+
+    Attributes:
+        name: As in ``Photo.name``.
+        pixels: (H, W, 3) uint8 sRGB.
+        mask: (H, W) float32, 0 background to 1 subject; None without one.
+        valid: (H, W) bool, False where undistortion found no pixel; None when all are valid.
+        camera: The camera, in the frame of whatever holds the view.
+        path: The file, if any.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.float32] | None
+    valid: NDArray[np.bool_] | None
+    camera: CameraArrays
+    path: Path | None
+
+    @property
+    def focal_px(self) -> float:
+        return self.camera.width / 2 / float(np.tan(self.camera.fov_x / 2))
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsReconstruction(Reconstruction):
+    """A result with all its cameras; ``camera`` and ``picture`` are those of the best view.
+
+    Attributes:
+        views: The pictures used, in the world frame.
+        points: Sparse points in the world frame.
+        statuses: Of every picture that was given.
+    """
+
+    views: tuple[View, ...] = ()
+    points: SparsePoints = field(default_factory=SparsePoints.empty)
+    statuses: tuple[PictureStatus, ...] = ()

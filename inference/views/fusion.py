@@ -1,0 +1,273 @@
+"""Silhouettes and depth maps of many views become one signed-distance grid.
+
+Depth is fused as a truncated signed distance (Curless and Levoy 1996). Where no depth map reaches,
+votes decide: a voxel is outside where views see through it and inside where they all see something in
+front of it. Silhouettes cut away whatever lies outside of them (a visual hull).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..field.grid import GridField
+from .contracts import View
+from .geometry import is_whole, project
+from .stereo import DepthMap
+
+Floats = NDArray[np.float32]
+
+SLAB = 400_000  # voxels worked on at once; bounds memory
+TRUNCATION = 3.0  # cells on either side of a depth map within which it is averaged
+LENIENT = 0.04  # share of the views that may wrongly exclude a voxel
+MASK_SLACK = 0.6  # pixels that silhouettes are widened by: masks and cameras are never exact
+BEHIND = 6.0  # cells behind a surface after which it says nothing any more about a place's voxels
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the samples lie: ``origin + index * spacing``.
+
+    Attributes:
+        shape: Samples along each axis.
+        origin: (3,) float32.
+        spacing: Distance between samples.
+    """
+
+    shape: tuple[int, int, int]
+    origin: Floats
+    spacing: float
+
+    @classmethod
+    def over(cls, half: NDArray[np.floating], cells: int) -> Grid:
+        """A grid over the box of these half sides around the origin, a free layer around it."""
+        spacing = 2 * float(np.max(half)) / cells
+        shape = tuple(int(np.ceil(2 * float(h) / spacing)) + 3 for h in half)
+        origin = -0.5 * spacing * (np.array(shape) - 1)
+        return cls((shape[0], shape[1], shape[2]), origin.astype(np.float32), spacing)
+
+    def points(self, start: int, stop: int) -> Floats:
+        """(n, 3) positions of samples by their flat index."""
+        index = np.stack(np.unravel_index(np.arange(start, stop), self.shape), axis=1)
+        return (self.origin + index * np.float32(self.spacing)).astype(np.float32)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What depth maps say about each sample of a grid, flat.
+
+    Attributes:
+        distance: (N,) float32 mean truncated signed distance in cells, outside positive; 0 where
+            ``weight`` is.
+        weight: (N,) float32 depth maps whose surface is near.
+        through: (N,) uint8 views that see through it.
+        behind: (N,) uint8 views that see something before it.
+    """
+
+    distance: Floats
+    weight: Floats
+    through: NDArray[np.uint8]
+    behind: NDArray[np.uint8]
+
+
+def hull(views: Sequence[View], grid: Grid, report: Callable[[float], None]) -> Floats:
+    """Signed distance to the visual hull, roughly, in cells; positive outside.
+
+    Each silhouette's distance in pixels, times depth over focal length, bounds the distance to the
+    surface; the largest over all views is the hull's. A few views may be wrong, so of many views
+    the largest values are passed over.
+
+    Args:
+        views: Those with masks count.
+        grid: Where to compute it.
+        report: Called with the finished share; raises to cancel.
+
+    Returns:
+        (N,) float32 in the order of the grid's flat index.
+    """
+    masked = [view for view in views if view.mask is not None]
+    passed = int(LENIENT * len(masked)) + 1  # the value that counts is the passed-th largest
+    outlines = [
+        (view, _outline(view), float(sum(view.mask.shape)) if is_whole(view.mask) else -np.inf)
+        for view in masked
+        if view.mask is not None
+    ]
+    result = np.empty(grid.size, np.float32)
+    for start in range(0, grid.size, SLAB):
+        stop = min(start + SLAB, grid.size)
+        points = grid.points(start, stop)
+        largest = np.full((passed, stop - start), -np.inf, np.float32)
+        for number, (view, outline, beyond) in enumerate(outlines):
+            report((start + (stop - start) * number / len(outlines)) / grid.size)
+            where, depth = project(view.camera, points)
+            pixels = _look_up(outline, where, depth)
+            pixels = np.where(np.isnan(pixels), np.float32(beyond), pixels)
+            distance = pixels * np.maximum(depth, 0) / np.float32(view.focal_px * grid.spacing)
+            distance[depth <= 1e-6] = -np.inf
+            # Insert into the short sorted list of the largest values.
+            for place in range(passed):
+                larger = np.maximum(largest[place], distance)
+                distance = np.minimum(largest[place], distance)
+                largest[place] = larger
+        result[start:stop] = largest[-1]
+    return result
+
+
+def _outline(view: View) -> Floats:
+    """(H, W) pixels to the silhouette, positive outside; NaN where the picture does not tell."""
+    assert view.mask is not None
+    inside = (view.mask > 0.5).astype(np.uint8)
+    outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Between the last pixel inside and the first outside the mask itself tells where the line is.
+    result = np.where(inside > 0, 0.5 - inner, outer - 0.5).astype(np.float32)
+    rim = (outer <= 1) & (inner <= 1)
+    result[rim] = np.clip(0.5 - view.mask[rim], -0.5, 0.5)
+    result -= np.float32(MASK_SLACK)
+    if view.valid is not None:
+        result[~view.valid] = np.nan
+    return result
+
+
+def _look_up(image: Floats, where: Floats, depth: Floats) -> Floats:
+    """(n,) bilinear samples; NaN behind the camera and outside of the picture."""
+    height, width = image.shape
+    x, y = where[:, 0] - 0.5, where[:, 1] - 0.5
+    seen = (depth > 1e-6) & (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+    result = np.full(len(where), np.nan, np.float32)
+    x, y = x[seen], y[seen]
+    column = np.minimum(x.astype(np.int64), width - 2)
+    row = np.minimum(y.astype(np.int64), height - 2)
+    u, v = x - column, y - row
+    flat = image.ravel()
+    at = row * width + column
+    upper = flat[at] * (1 - u) + flat[at + 1] * u
+    lower = flat[at + width] * (1 - u) + flat[at + width + 1] * u
+    result[seen] = upper * (1 - v) + lower * v
+    return result
+
+
+def integrate(maps: Sequence[DepthMap], grid: Grid, report: Callable[[float], None]) -> Evidence:
+    """Collect what the depth maps say.
+
+    Args:
+        maps: In the frame of the grid.
+        grid: Where.
+        report: Called with the finished share; raises to cancel.
+    """
+    count = grid.size
+    distance, weight = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    through, behind = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+    for start in range(0, count, SLAB):
+        stop = min(start + SLAB, count)
+        points = grid.points(start, stop)
+        part = slice(start, stop)
+        for number, depth_map in enumerate(maps):
+            report((start + (stop - start) * number / len(maps)) / count)
+            found, here = _depth_at(depth_map, points)
+            known = found > 0
+            offset = (found - here) / np.float32(grid.spacing)
+            near = known & (np.abs(offset) < TRUNCATION)
+            distance[part] += np.where(near, offset, 0)
+            weight[part] += near
+            # 255 votes are as good as more.
+            far = known & (offset >= TRUNCATION) & (through[part] < 255)
+            through[part] += far.astype(np.uint8)
+            hidden = known & (offset <= -TRUNCATION) & (behind[part] < 255)
+            behind[part] += hidden.astype(np.uint8)
+    distance = np.where(weight > 0, distance / np.maximum(weight, 1), 0)
+    return Evidence(distance.astype(np.float32), weight, through, behind)
+
+
+def _depth_at(depth_map: DepthMap, points: Floats) -> tuple[Floats, Floats]:
+    """Depth that the map shows in the direction of each point (0 unknown), and the point's own.
+
+    Between pixels depth is interpolated, except across jumps and holes, where the nearest counts.
+    """
+    where, here = project(depth_map.camera, points)
+    image = depth_map.depth
+    height, width = image.shape
+    x, y = where[:, 0] - 0.5, where[:, 1] - 0.5
+    seen = (here > 1e-6) & (x >= -0.5) & (y >= -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    found = np.zeros(len(points), np.float32)
+    x, y = np.clip(x[seen], 0, width - 1.001), np.clip(y[seen], 0, height - 1.001)
+    column, row = x.astype(np.int64), y.astype(np.int64)
+    u, v = (x - column).astype(np.float32), (y - row).astype(np.float32)
+    flat = image.ravel()
+    at = row * width + column
+    corners = np.stack([flat[at], flat[at + 1], flat[at + width], flat[at + width + 1]])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    upper = corners[0] * (1 - u) + corners[1] * u
+    lower = corners[2] * (1 - u) + corners[3] * u
+    smooth = upper * (1 - v) + lower * v
+    nearest = corners[(v > 0.5).astype(np.int64) * 2 + (u > 0.5), np.arange(len(u))]
+    found[seen] = np.where((low > 0) & (high < 1.03 * low), smooth, nearest)
+    return found, here
+
+
+def fuse(
+    grid: Grid,
+    evidence: Evidence,
+    outside: Floats | None,
+    floor: float | None,
+    *,
+    is_object: bool,
+) -> tuple[GridField, NDArray[np.bool_]]:
+    """Decide every sample.
+
+    Args:
+        grid: Where.
+        evidence: Of the depth maps.
+        outside: The hull's signed distance in cells; None without silhouettes.
+        floor: y of the floor, under which an object ends; None without.
+        is_object: Fill what no view reaches; a place stays open there.
+
+    Returns:
+        The field, and (X, Y, Z) True where depth maps saw the surface.
+    """
+    value = np.where(evidence.weight > 0, evidence.distance, 0).astype(np.float32)
+    value = np.clip(value, -TRUNCATION, TRUNCATION)
+    unknown = evidence.weight <= 0
+    through = evidence.through.astype(np.float32)
+    behind = evidence.behind.astype(np.float32)
+    if outside is not None:
+        # Inside all silhouettes, and nobody looks through: it is filled until shown otherwise.
+        value[unknown] = np.where(through > 1.5 + 0.34 * behind, TRUNCATION, -TRUNCATION)[unknown]
+    else:
+        value[unknown] = np.where(behind > 1 + 2 * through, -TRUNCATION, TRUNCATION)[unknown]
+    # One or two maps against many that see through are mistakes of those maps.
+    few = ~unknown & (through > 3 * (evidence.weight + behind) + 2)
+    value[few] = TRUNCATION
+    if outside is not None:
+        value = np.maximum(value, np.clip(outside, -TRUNCATION, TRUNCATION))
+    cube = value.reshape(grid.shape)
+    observed = (evidence.weight > 0).reshape(grid.shape)
+    if is_object and floor is not None:
+        # The cut is a little above the floor, so that the floor itself does not come along.
+        y = grid.origin[1] + np.arange(grid.shape[1], dtype=np.float32) * np.float32(grid.spacing)
+        above = (y - np.float32(floor)) / np.float32(grid.spacing) + 1.5
+        cube = np.maximum(cube, np.clip(above, -TRUNCATION, TRUNCATION)[None, :, None])
+    cube = _smoothed(cube)
+    rim = np.ones(grid.shape, bool)
+    rim[1:-1, 1:-1, 1:-1] = False
+    cube[rim] = np.maximum(cube[rim], 0.5)
+    spacing = np.float32(grid.spacing)
+    return GridField((cube * spacing).astype(np.float32), grid.origin, grid.spacing), observed
+
+
+def _smoothed(cube: Floats) -> Floats:
+    """A light blur along each axis: the votes' steps become slopes."""
+    kernel = np.array([0.25, 0.5, 0.25], np.float32)
+    for axis in range(3):
+        padded = np.pad(cube, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        parts = [padded.take(range(s, s + cube.shape[axis]), axis) for s in range(3)]
+        cube = kernel[0] * parts[0] + kernel[1] * parts[1] + kernel[2] * parts[2]
+    return cube

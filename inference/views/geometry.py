@@ -1,0 +1,104 @@
+"""The cameras of views as plain matrices, and the frame in which their surface is sought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contracts import CameraArrays
+from .contracts import View
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A similarity from the source world to another frame: ``scale * rotation @ (x - centre)``.
+
+    Attributes:
+        rotation: (3, 3).
+        centre: (3,) in the source world; becomes the origin.
+        scale: Of lengths.
+    """
+
+    rotation: Doubles
+    centre: Doubles
+    scale: float
+
+    def points(self, points: NDArray[np.floating]) -> Doubles:
+        """(N, 3) source points in this frame."""
+        return self.scale * (np.asarray(points, np.float64) - self.centre) @ self.rotation.T
+
+    def camera(self, matrix: Doubles) -> Doubles:
+        """(4, 4) camera-to-world matrix whose world is this frame; its axes stay unit vectors."""
+        moved = np.eye(4)
+        moved[:3, :3] = self.rotation @ matrix[:3, :3]
+        moved[:3, 3] = self.points(matrix[None, :3, 3])[0]
+        return moved
+
+    def view(self, view: View) -> View:
+        """The same view with its camera in this frame."""
+        return replace(view, camera=replace(view.camera, matrix=self.camera(view.camera.matrix)))
+
+    def then(self, rotation: Doubles, centre: Doubles, scale: float) -> Frame:
+        """This frame followed by another similarity of it."""
+        return Frame(
+            rotation @ self.rotation,
+            self.centre + self.rotation.T @ (centre / self.scale),
+            self.scale * scale,
+        )
+
+
+def to_camera(camera: CameraArrays, points: NDArray[np.floating]) -> Floats:
+    """(..., 3) world points in a camera's own axes."""
+    rotation, origin = camera.matrix[:3, :3], camera.matrix[:3, 3]
+    moved = np.asarray(points, np.float32) - origin.astype(np.float32)
+    return (moved @ rotation.astype(np.float32)).astype(np.float32)
+
+
+def project(camera: CameraArrays, points: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Where world points fall in a picture.
+
+    Args:
+        camera: The camera; its picture size gives the unit of the result.
+        points: (..., 3).
+
+    Returns:
+        (..., 2) continuous pixel coordinates and (...,) depth along the view axis; where the depth
+        is not above zero the coordinates mean nothing.
+    """
+    seen = to_camera(camera, points)
+    depth = seen[..., 2]
+    focal = np.float32(camera.width / 2 / np.tan(camera.fov_x / 2))
+    scale = focal / np.where(depth > 1e-9, depth, 1)
+    x = seen[..., 0] * scale + np.float32(camera.width / 2)
+    y = seen[..., 1] * scale + np.float32(camera.height / 2)
+    return np.stack([x, y], axis=-1), depth
+
+
+def meeting_point(origins: Doubles, directions: Doubles) -> Doubles:
+    """(3,) the point nearest to many lines in the least-squares sense.
+
+    Args:
+        origins: (N, 3) a point on each line.
+        directions: (N, 3) unit.
+    """
+    square = np.eye(3) - directions[:, :, None] * directions[:, None, :]
+    total = square.sum(axis=0) + 1e-9 * np.eye(3)
+    return np.linalg.solve(total, (square @ origins[:, :, None]).sum(axis=0))[:, 0]
+
+
+def positions_and_axes(views: Sequence[View]) -> tuple[Doubles, Doubles]:
+    """(N, 3) camera positions and (N, 3) unit viewing directions."""
+    matrices = np.array([view.camera.matrix for view in views])
+    return matrices[:, :3, 3], matrices[:, :3, 2]
+
+
+def is_whole(mask: Floats) -> bool:
+    """Whether a silhouette ends before the picture does: then nothing of it lies outside."""
+    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return bool((rim > 0.5).mean() < 0.005)
