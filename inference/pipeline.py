@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from .contracts import CutOut, Picture, Reconstruction, RefineRequest, Request, StageCost
 from .cost import StageClock
 from .errors import MissingPackage, OutOfMemory
+from .networks import Networks
 
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
     from .engines.scene import SceneResult
     from .models.two_sided import ObjectGeometry, SceneGeometry, TwoSidedNetwork
+    from .networks import SceneDepth
 
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
@@ -28,6 +30,8 @@ OBJECT_SCORE = 0.58  # from which Auto makes an object; a thing in a full room s
 WIDER = 1.1  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = math.radians(30.0)  # field of view of the subject's crop when the camera is unknown
+BUNDLED_EDGE_BLUR = 9.0  # half width of depth edges in pixels of the depth map
+SHARP_EDGE_BLUR = 1.5  # of installed depth networks, which see edges finely
 SCENE_FOV = math.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
 
 # Share of a run at which each stage begins, measured on two cores at medium detail.
@@ -107,12 +111,12 @@ def cut_out(request: Request, report: Report) -> CutOut:
     with _translated_failures():
         steps = _Run(report)
         picture = _read(request, steps)
-        return _find_subject(picture, request, _Network(request, steps), steps).cut_out
+        return _find_subject(picture, request, Networks(request, steps.stage), steps).cut_out
 
 
 def _run(request: Request, steps: _Run) -> Reconstruction:
     picture = _read(request, steps)
-    network = _Network(request, steps)
+    network = Networks(request, steps.stage)
     engine, subject = _choose(picture, request, network, steps)
     if engine == "object":
         assert subject is not None
@@ -148,29 +152,8 @@ def _read(request: Request, steps: _Run) -> Picture:
     return load_picture(request.source)
 
 
-class _Network:
-    """The bundled network, loaded when it is first needed."""
-
-    def __init__(self, request: Request, steps: _Run) -> None:
-        self._request = request
-        self._steps = steps
-        self._network: TwoSidedNetwork | None = None
-
-    def get(self) -> TwoSidedNetwork:
-        if self._network is None:
-            self._steps.stage("Loading the network")
-            from .native import load_torch_libraries
-
-            load_torch_libraries()
-            from .device import best_device
-            from .models import two_sided
-
-            self._network = two_sided.load(best_device(self._request.device))
-        return self._network
-
-
 def _choose(
-    picture: Picture, request: Request, network: _Network, steps: _Run
+    picture: Picture, request: Request, network: Networks, steps: _Run
 ) -> tuple[str, _Subject | None]:
     """The engine to run, and the subject if it has been looked for."""
     if request.engine == "scene" or (request.engine == "auto" and request.cut_out == "none"):
@@ -180,10 +163,12 @@ def _choose(
         return "object", subject
     if subject.scene is None:  # a plain background, cut out without the network
         return "object", subject
+    if float(subject.cut_out.mask.max()) < 0.5:  # a network for cut-outs found nothing
+        return "scene", subject
     return ("object" if subject.scene.object_score > OBJECT_SCORE else "scene"), subject
 
 
-def _find_subject(picture: Picture, request: Request, network: _Network, steps: _Run) -> _Subject:
+def _find_subject(picture: Picture, request: Request, network: Networks, steps: _Run) -> _Subject:
     from .errors import CutOutError
     from .picture import cutout
 
@@ -202,9 +187,16 @@ def _find_subject(picture: Picture, request: Request, network: _Network, steps: 
         return _Subject(CutOut(given, "mask", picture), None)
     if picture.has_alpha:
         return _Subject(CutOut(cutout.alpha_mask(picture), "alpha", picture), None)
-    net = network.get()
-    report = steps.stage("Cutting out the subject")
     rgb = picture.pixels[..., :3]
+    matte = network.matte(rgb)
+    if matte is not None:
+        scene = None
+        if request.engine == "auto":
+            colours = rgb.astype(np.float32) / 255
+            scene = network.bundled().estimate_scene(colours)
+        return _Subject(CutOut(matte, "network", picture), scene)
+    net = network.bundled()
+    report = steps.stage("Cutting out the subject")
     plain = cutout.plain_background_mask(rgb)
     if plain is not None:
         return _Subject(CutOut(plain, "network", picture), None)
@@ -234,7 +226,7 @@ def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Fl
 
 
 def _run_object(
-    picture: Picture, request: Request, subject: _Subject, network: _Network, steps: _Run
+    picture: Picture, request: Request, subject: _Subject, network: Networks, steps: _Run
 ) -> Reconstruction:
     from .archive import Archive, pack
     from .camera import CropView, PinholeCamera
@@ -243,7 +235,7 @@ def _run_object(
     from .picture import cutout
     from .picture.intrinsics import focal_from_fov
 
-    net = network.get()
+    net = network.bundled()
     report = steps.stage("Estimating the shape")
     mask = subject.cut_out.mask
     height, width = mask.shape
@@ -272,8 +264,8 @@ def _run_object(
     result = build_object(
         observation, request.detail, request.texture_size, request.size_m, steps.stage
     )
-    archive = pack(Archive(observation, result.frame, net.revision))
-    return _finished(result, "object", picture, net.revision, steps, archive)
+    archive = pack(Archive(observation, result.frame, network.name()))
+    return _finished(result, "object", picture, network, steps, archive)
 
 
 def _looked_at_twice(
@@ -323,13 +315,13 @@ def _looked_at_twice(
 
 
 def _run_scene(
-    picture: Picture, request: Request, subject: _Subject | None, network: _Network, steps: _Run
+    picture: Picture, request: Request, subject: _Subject | None, network: Networks, steps: _Run
 ) -> Reconstruction:
     from .camera import PinholeCamera
     from .engines.scene import build_scene
     from .picture.intrinsics import focal_from_fov
 
-    net = network.get()
+    net = network.bundled()
     report = steps.stage("Estimating the shape")
     rgb = np.ascontiguousarray(picture.pixels[..., :3])
     scene = subject.scene if subject is not None else None
@@ -337,20 +329,32 @@ def _run_scene(
         scene = net.estimate_scene(rgb.astype(np.float32) / 255, lambda: report(0.3))
     height, width = rgb.shape[:2]
     focal = _focal(picture, request)
+    fov_x = None if focal is None else PinholeCamera(width, height, focal).fov_x
+    finer = network.scene_depth(rgb.astype(np.float32) / 255, fov_x)
+    if focal is None and finer is not None and finer.fov_x is not None:
+        focal = focal_from_fov(finer.fov_x, width)
     if focal is None:
         focal = focal_from_fov(SCENE_FOV, max(height, width))
     result = build_scene(
         rgb,
-        scene.depth,
+        scene.depth if finer is None else finer.depth,
         scene.up,
         PinholeCamera(width, height, focal),
         request.detail,
         request.texture_size,
-        4.0 * request.size_m,
+        _median_m(finer, request),
         request.is_solid,
         steps.stage("Building the relief"),
+        edge_blur=BUNDLED_EDGE_BLUR if finer is None else SHARP_EDGE_BLUR,
     )
-    return _finished(result, "scene", picture, net.revision, steps)
+    return _finished(result, "scene", picture, network, steps)
+
+
+def _median_m(depth: SceneDepth | None, request: Request) -> float:
+    """A scene's median depth in metres: as the artist says, or real where a network knows it."""
+    if depth is None or not depth.is_metric:
+        return 4.0 * request.size_m
+    return float(np.median(depth.depth)) * request.size_m
 
 
 def _focal(picture: Picture, request: Request) -> float | None:
@@ -366,7 +370,7 @@ def _finished(
     result: ObjectResult | SceneResult,
     engine: str,
     picture: Picture,
-    model: str,
+    made_by: Networks | str,
     steps: _Run,
     archive: bytes | None = None,
 ) -> Reconstruction:
@@ -377,13 +381,13 @@ def _finished(
     return Reconstruction(
         name=picture.name,
         engine=engine,
-        model=model,
+        model=made_by if isinstance(made_by, str) else made_by.name(),
         mesh=result.mesh,
         material=result.material,
         camera=result.camera,
         picture=picture.pixels,
         is_watertight=closed,
-        notes=picture.notes,
+        notes=picture.notes if isinstance(made_by, str) else (*picture.notes, *made_by.notes),
         stages=steps.finish(),
         archive=archive,
     )

@@ -19,7 +19,6 @@ Floats = NDArray[np.float32]
 
 VERTICES: dict[Detail, int] = {"low": 192, "medium": 384, "high": 640, "ultra": 1024}
 ROUGHNESS = 0.8
-EDGE_BLUR = 9.0  # half width of the network's depth edges in its own pixels
 WALL_SHARE = 0.12  # share of the picture mirrored onto the side walls of a solid
 
 
@@ -42,6 +41,7 @@ def build_scene(
     median_m: float,
     is_solid: bool,
     report: Callable[[float], None],
+    edge_blur: float = 9.0,
 ) -> SceneResult:
     """Build the relief.
 
@@ -55,6 +55,7 @@ def build_scene(
         median_m: The median depth becomes this many metres.
         is_solid: Do not cut, and close the relief with walls and a back.
         report: Called with the finished share; raises to cancel.
+        edge_blur: Half width of the depth's edges in its own pixels.
     """
     report(0.0)
     height, width = pixels.shape[:2]
@@ -63,7 +64,7 @@ def build_scene(
     rows, columns = max(round(height * scale), 3), max(round(width * scale), 3)
     seen = depth.shape
     depth = _guided_enlarge(depth, pixels, rows, columns)
-    blur = EDGE_BLUR * longest / max(seen)
+    blur = edge_blur * longest / max(seen)
     depth = sharpen_jumps(depth, max(2, round(blur))) * np.float32(
         median_m / float(np.median(depth))
     )

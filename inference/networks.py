@@ -1,0 +1,199 @@
+"""The networks of one run: the built-in one, and those that the artist has installed.
+
+Which one runs at a stage is decided by ``choice``; here it is loaded, run within the memory there is,
+and what it says is brought into one form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .catalogue import ModelEntry, Task, model
+from .choice import AUTO, Kind, choose
+from .contracts import Request
+from .errors import WeightsError
+from .memory import Effort, free_memory, ladder, within_memory
+
+if TYPE_CHECKING:
+    from .models.two_sided import TwoSidedNetwork
+
+Floats = NDArray[np.float32]
+Tick = Callable[[], None]
+Stage = Callable[[str], Callable[[float], None]]
+
+LONGEST = 1536  # pixels; a relief has no more vertices than this along its longer side
+FAR = 1.3  # of the deepest valid depth: where sky goes
+
+
+@dataclass(frozen=True, slots=True)
+class SceneDepth:
+    """What an installed network says of a whole picture.
+
+    Attributes:
+        depth: (h, w) float32 > 0 along the optical axis, at the picture's aspect.
+        fov_x: Horizontal field of view in radians, when the network found it; else None.
+        is_metric: Whether depth is in metres.
+    """
+
+    depth: Floats
+    fov_x: float | None
+    is_metric: bool
+
+
+class Networks:
+    """Loads what a run needs, when it needs it.
+
+    Attributes:
+        notes: Sentences for the artist about what ran otherwise than asked.
+    """
+
+    def __init__(self, request: Request, stage: Stage) -> None:
+        self.notes: list[str] = []
+        self._request = request
+        self._stage = stage
+        self._bundled: TwoSidedNetwork | None = None
+        self._used: dict[str, str] = {}
+
+    def name(self) -> str:
+        """The networks that ran, with their revisions, for the result's record."""
+        own = [] if self._bundled is None else [self._bundled.revision]
+        return " + ".join([*self._used.values(), *own]) or "none"
+
+    def bundled(self) -> TwoSidedNetwork:
+        """The network that comes with the extension."""
+        if self._bundled is None:
+            self._stage("Loading the network")
+            self._prepare()
+            from .models import two_sided
+
+            self._bundled = two_sided.load(self._device())
+        return self._bundled
+
+    def chosen(self, task: Task, kind: Kind = "unknown") -> ModelEntry | None:
+        """The installed model that runs at a stage; None for what is built in.
+
+        Raises:
+            WeightsError: The artist chose one that cannot run, with a sentence that says why.
+        """
+        from .weights import installed_ids
+
+        wanted = getattr(self._request.models, task.replace("-", "_"))
+        folder = self._request.models.folder
+        there = installed_ids(folder)
+        if wanted == AUTO and not there:
+            return None
+        if there:
+            self._prepare()  # so that free memory on the graphics card is known
+        choice = choose(task, wanted, there, free_memory(self._request.device), kind)
+        if not choice.is_possible:
+            raise WeightsError(choice.sentence)
+        return None if choice.model is None else model(choice.model)
+
+    def matte(self, rgb: NDArray[np.uint8]) -> Floats | None:
+        """(H, W) how much of each pixel is the subject; None when no model for it is installed."""
+        entry = self.chosen("cut-out")
+        if entry is None:
+            return None
+
+        def attempt(effort: Effort) -> Floats:
+            estimator = self._load(entry, effort)
+            report = self._stage("Cutting out the subject")
+            return estimator.estimate(rgb, lambda: report(0.3), max_side=effort.max_side)
+
+        return self._within_memory(entry, attempt, max_sides=(768, 512))
+
+    def scene_depth(self, rgb: Floats, fov_x: float | None) -> SceneDepth | None:
+        """Depth of a whole (H, W, 3) picture, 0 to 1; None when no model for it is installed."""
+        entry = self.chosen("depth", "scene")
+        if entry is None:
+            return None
+        look = _LOOKS.get(entry.module)
+        if look is None:
+            raise WeightsError(f"{entry.label} cannot see depth: choose another model for Depth.")
+        picture = _shrunk(rgb)
+
+        def attempt(effort: Effort) -> SceneDepth:
+            estimator = self._load(entry, effort)
+            report = self._stage("Estimating the shape")
+            return look(estimator, picture, fov_x, effort, lambda: report(0.5))
+
+        return self._within_memory(entry, attempt, max_sides=(392, 266))
+
+    def _load(self, entry: ModelEntry, effort: Effort) -> Any:
+        from .loaded import LOADED
+
+        report = self._stage("Loading the network")
+        folder = self._request.models.folder
+        return LOADED.get(entry, folder, effort.device, effort.dtype, lambda part, _: report(part))
+
+    def _within_memory(
+        self, entry: ModelEntry, attempt: Callable[[Effort], Any], max_sides: tuple[int, ...]
+    ) -> Any:
+        from .loaded import LOADED
+
+        device = self._device()
+        first = Effort(device, "float16" if device == "cuda" else "float32")
+        steps = ladder(first, max_sides=max_sides)
+        result, notes = within_memory(steps, attempt, entry.label, LOADED.free)
+        self.notes += notes
+        self._used[entry.id] = f"{entry.id} ({(entry.revision or 'recorded')[:8]})"
+        return result
+
+    def _prepare(self) -> None:
+        from .native import load_torch_libraries
+
+        load_torch_libraries()
+        import torch  # noqa: F401 - free memory of the graphics card can be asked from now on
+
+    def _device(self) -> str:
+        from .device import best_device
+
+        return best_device(self._request.device)
+
+
+def _shrunk(rgb: Floats) -> Floats:
+    import cv2
+
+    height, width = rgb.shape[:2]
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return rgb
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _depth_anything(
+    estimator: Any, rgb: Floats, _fov_x: float | None, effort: Effort, tick: Tick
+) -> SceneDepth:
+    if effort.max_side is None:
+        found = estimator.estimate(rgb, tick, detail_side=max(rgb.shape[:2]))
+    else:
+        found = estimator.estimate(rgb, tick, short_side=effort.max_side)
+    return SceneDepth(found.depth, None, found.is_metric)
+
+
+def _moge(
+    estimator: Any, rgb: Floats, fov_x: float | None, effort: Effort, tick: Tick
+) -> SceneDepth:
+    tokens = None if effort.max_side is None else (effort.max_side // 14) ** 2
+    found = estimator.estimate(rgb, tick, fov_x=fov_x, tokens=tokens)
+    return SceneDepth(with_far_sky(found.depth, found.valid), found.fov_x, found.is_metric)
+
+
+def with_far_sky(depth: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Put what has no depth behind everything that has."""
+    if valid.all() or not valid.any():
+        return depth
+    far = np.float32(FAR * np.percentile(depth[valid], 99.5))
+    return np.where(valid, depth, far).astype(np.float32)
+
+
+_LOOKS: dict[str, Callable[[Any, Floats, float | None, Effort, Tick], SceneDepth]] = {
+    "depth_anything": _depth_anything,
+    "moge": _moge,
+}

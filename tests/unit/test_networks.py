@@ -1,0 +1,164 @@
+"""Installed networks take part in a run; here they are small stand-ins with known answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_to_mesh.inference import loaded, pipeline, weights
+from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Request
+from image_to_mesh.inference.errors import CutOutError, WeightsError
+from image_to_mesh.inference.models.depth_anything import DepthEstimate
+from image_to_mesh.inference.models.moge import PointMap
+from image_to_mesh.inference.networks import with_far_sky
+
+HEIGHT, WIDTH = 120, 160
+
+
+def quiet(_fraction: float, _stage: str) -> None:
+    return None
+
+
+def slope() -> np.ndarray:
+    """(H, W) depth that rises from 2 at the bottom to 6 at the top."""
+    return np.repeat(np.linspace(6, 2, HEIGHT, dtype=np.float32)[:, None], WIDTH, axis=1)
+
+
+@dataclass
+class Sloped:
+    """Stands in for Depth Anything; ``failures`` runs out of memory that often first."""
+
+    is_metric: bool = True
+    failures: int = 0
+    asked: list = field(default_factory=list)
+
+    def estimate(self, rgb, report, **options) -> DepthEstimate:
+        self.asked.append(options)
+        if len(self.asked) <= self.failures:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        report()
+        return DepthEstimate(slope(), None, self.is_metric)
+
+
+class Pointed:
+    """Stands in for MoGe; the upper quarter is sky."""
+
+    def estimate(self, rgb, report, *, fov_x=None, tokens=None) -> PointMap:
+        valid = np.ones((HEIGHT, WIDTH), bool)
+        valid[: HEIGHT // 4] = False
+        depth = np.where(valid, slope(), 0.1).astype(np.float32)
+        return PointMap(np.dstack([depth] * 3), depth, None, valid, fov_x or 1.2, is_metric=True)
+
+
+@dataclass
+class Matte:
+    """Stands in for BiRefNet: the subject is a disc of this radius in pixels."""
+
+    radius: float = 40.0
+
+    def estimate(self, rgb, report, *, max_side=None) -> np.ndarray:
+        report()
+        rows, columns = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
+        far = np.hypot(rows - rgb.shape[0] / 2, columns - rgb.shape[1] / 2)
+        return np.clip(self.radius - far, 0, 1).astype(np.float32)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch):
+    """``install(id, estimator)`` makes a model look installed and loaded."""
+    there: dict[str, object] = {}
+    monkeypatch.setattr(weights, "installed_ids", lambda _folder: frozenset(there))
+    monkeypatch.setattr(
+        loaded.LOADED, "get", lambda entry, _folder, _device, _dtype, _report: there[entry.id]
+    )
+    return there.__setitem__
+
+
+def picture() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    pixels = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
+    pixels[..., :3] = rng.integers(0, 255, (HEIGHT, WIDTH, 3))
+    return pixels
+
+
+def run(engine: str, **models: str):
+    request = Request(
+        PicturePixels(picture(), "Room"),
+        engine=engine,  # pyright: ignore[reportArgumentType]
+        detail="low",
+        texture_size=256,
+        device="cpu",
+        models=ModelChoices(folder=Path("models"), **models),
+    )
+    return pipeline.run(request, quiet)
+
+
+def distances(result) -> np.ndarray:
+    """Depth of each vertex along the camera's axis, metres."""
+    inverse = np.linalg.inv(result.camera.matrix)
+    return (result.mesh.positions @ inverse[:3, :3].T + inverse[:3, 3])[:, 2]
+
+
+def test_an_installed_depth_network_shapes_the_scene_in_real_metres(install) -> None:
+    install("depth-anything-v2-indoor-small", Sloped())
+    result = run("scene")
+    assert distances(result).min() == pytest.approx(2, abs=0.1)
+    assert distances(result).max() == pytest.approx(6, abs=0.1)
+    assert "depth-anything-v2-indoor-small" in result.model
+
+
+def test_relative_depth_keeps_the_artists_scale(install) -> None:
+    install("depth-anything-v2-small", Sloped(is_metric=False))
+    assert np.median(distances(run("scene"))) == pytest.approx(4, rel=0.1)
+
+
+def test_the_bundled_network_can_be_insisted_on(install) -> None:
+    install("depth-anything-v2-indoor-small", Sloped())
+    result = run("scene", depth="bundled")
+    assert result.model.startswith("two-sided")
+
+
+def test_moge_gives_the_lens_and_sky_goes_behind_everything(install) -> None:
+    install("moge-2-vits", Pointed())
+    result = run("scene")
+    assert result.camera.fov_x == pytest.approx(1.2, abs=1e-3)
+    assert distances(result).max() > 5.2
+
+
+def test_out_of_memory_steps_down_and_says_so(install) -> None:
+    network = Sloped(failures=1)
+    install("depth-anything-v2-small", network)
+    result = run("scene")
+    assert [options.get("short_side") for options in network.asked] == [None, 392]
+    assert any("did not fit" in note and "392" in note for note in result.notes)
+
+
+def test_a_model_that_is_not_there_is_named(install) -> None:
+    with pytest.raises(WeightsError, match="MoGe-2 Small is not installed: download it"):
+        run("scene", depth="moge-2-vits")
+
+
+def test_an_installed_cut_out_network_finds_the_subject(install) -> None:
+    install("birefnet-lite", Matte())
+    result = run("object")
+    assert result.is_watertight
+    cut = pipeline.cut_out(
+        Request(PicturePixels(picture(), "x"), models=ModelChoices(folder=Path("models"))), quiet
+    )
+    assert cut.mask.sum() == pytest.approx(np.pi * 39.5**2, rel=0.02)
+
+
+def test_a_cut_out_network_that_finds_nothing(install) -> None:
+    install("birefnet-lite", Matte(radius=-1))
+    assert run("auto").engine == "scene"
+    with pytest.raises(CutOutError, match="No subject"):
+        run("object")
+
+
+def test_sky_is_put_behind() -> None:
+    depth = np.array([[1, 2], [4, 0.1]], np.float32)
+    valid = np.array([[True, True], [True, False]])
+    assert with_far_sky(depth, valid)[1, 1] > 4
+    assert with_far_sky(depth, np.zeros((2, 2), bool)) is depth
