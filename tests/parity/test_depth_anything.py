@@ -120,9 +120,9 @@ def test_a_picture_gives_what_the_authors_give(
     assert np.abs(got.nearness - expected).max() < 1e-4 * expected.std()
 
 
-@pytest.mark.parametrize("max_depth", [None, 20.0])
+@pytest.mark.parametrize("max_depth", [None, 20])
 def test_transformers_agrees(
-    seeded: Callable, difference: Callable, max_depth: float | None
+    seeded: Callable, difference: Callable, max_depth: int | None
 ) -> None:
     """At the trained size only: elsewhere transformers resamples positions by another rule."""
     transformers = pytest.importorskip("transformers")
@@ -144,8 +144,7 @@ def test_transformers_agrees(
         fusion_hidden_size=64,
         head_in_index=-1,
         head_hidden_size=32,
-        depth_estimation_type="metric" if max_depth else "relative",
-        max_depth=max_depth,
+        **({"depth_estimation_type": "metric", "max_depth": max_depth} if max_depth else {}),
     )
     reference = transformers.DepthAnythingForDepthEstimation(config).eval()
     state = seeded({key: value.shape for key, value in reference.state_dict().items()})
