@@ -30,9 +30,6 @@ ROUGHNESS = 0.6
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
-FOLD_CHECK = (
-    1024  # texture size up to which a chart's folds are looked for; smaller ones do not show
-)
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
 
 
@@ -140,11 +137,9 @@ def finish_object(
     """
     report = stage("Unwrapping")
     report(0.0)
-    charts = cut_into_charts(
-        positions, quads, texel=_texel(positions, quads, min(texture_size, FOLD_CHECK))
-    )
-    report(0.6)
-    atlas = pack_charts(charts, texture_size, max(2, round(texture_size * MARGIN_PER_SIZE)))
+    charts = cut_into_charts(positions, quads)
+    margin = max(2, round(texture_size * MARGIN_PER_SIZE))
+    atlas = pack_charts(charts, texture_size, margin, lambda share: report(0.6 + 0.4 * share))
 
     report = stage("Painting the texture")
     inside = signed_pixels(dress.mask)
@@ -216,14 +211,6 @@ def _smoothed(values: Floats, mask: NDArray[np.bool_], sigma: float) -> Floats:
     weight = mask.astype(np.float32)
     total = blur(values.astype(np.float32) * weight, sigma)
     return total / np.maximum(blur(weight, sigma), 1e-3)
-
-
-def _texel(positions: Floats, quads: NDArray[np.int32], texture_size: int) -> float:
-    """Well under the texel size that the atlas will have, to find overlaps at."""
-    corner = positions[quads]
-    normal = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
-    area = 0.5 * float(np.linalg.norm(normal, axis=1).sum())
-    return float(0.7 * np.sqrt(area) / texture_size)
 
 
 def _upright_frame(seen: Floats, view: CropView, up: Floats, size_m: float) -> WorldFrame:

@@ -1,9 +1,13 @@
-"""Cut a closed quad mesh into flat charts that do not overlap themselves.
+"""Cut a closed mesh into flat charts that do not overlap themselves.
 
 Each face looks along one of six axes; neighbouring faces agree on one by voting, so that charts are
-few and large, with the front and the back (as the picture sees them) first. A chart is the
-projection of a connected group along its axis. Where a group folds over itself, the folded faces
-move to a chart of their own.
+few and large, with the front and the back (as the picture sees them) first. Across a crease a
+neighbour's vote counts less, so seams settle there. A chart is the projection of a connected group
+along its axis; where a group folds over itself, the folded faces move to a chart of their own.
+
+That nothing overlaps is proven, not sampled: a connected piece whose triangles all keep their
+orientation, whose inner vertices are surrounded once, and whose border does not cross itself covers
+no point twice. The tests and ``benchmarks/uv.py`` check it again triangle against triangle.
 """
 
 from __future__ import annotations
@@ -13,17 +17,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..surface.topology import connected_components, quad_neighbours
+from ..surface.topology import connected_components, face_neighbours
+from .crossings import crossing_segments
 from .raster import fragments
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
 
 _AXES = np.array([[0, 0, -1], [0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]], np.float32)
 _BIAS = np.array([0.22, 0.12, 0, 0, 0, 0], np.float32)  # the front is what the picture shows best
 _ROUNDS = 24
-_AGREEMENT = 0.16  # pull of each neighbour's vote, in units of cosine
+_AGREEMENT = 0.64  # pull of a face's whole border if it all votes alike, in units of cosine
 _STEEPEST = 0.18  # cosine under which a projection would be stretched too much
-_SMALLEST = 40  # faces; smaller charts join a neighbour where that does not stretch them
+_STEEPEST_JOINED = 0.08  # the same for a small chart that would otherwise stay alone
+_CREASE = (0.2, 0.8)  # cosine between neighbours from which they hardly, and from which fully agree
+_SMALLEST = 8e-4  # share of the surface; smaller charts join a neighbour unless that stretches them
+_RINGS = 4  # faces around a fold that leave with it: one island rather than a dozen of crumbs
+_FULL_TURN = 2 * np.pi + 0.02  # sum of angles from which a vertex is wound around twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,87 +43,139 @@ class Charts:
 
     Attributes:
         chart: (F,) int32 chart of each face.
-        flat: (F, 4, 2) float32 corners in the plane of the chart, in the mesh's units.
+        flat: (F, K, 2) float32 corners in the plane of the chart, in the mesh's units.
         count: Number of charts.
+        border: (B, 2) face and corner from which each edge on the border of a chart starts; it runs
+            to the face's next corner, with the chart to its left.
     """
 
-    chart: NDArray[np.int32]
+    chart: Ints
     flat: Floats
     count: int
+    border: Ints
 
 
-def cut_into_charts(positions: Floats, quads: NDArray[np.int32], texel: float) -> Charts:
+def cut_into_charts(positions: Floats, faces: Ints) -> Charts:
     """Assign every face to a chart and flatten the charts.
 
     Args:
         positions: (V, 3) in the view frame (x right, y down, z away from the viewer).
-        quads: (F, 4) of a closed mesh.
-        texel: Size of a texel in the mesh's units; overlaps are found at this resolution.
+        faces: (F, K) of a closed mesh, K = 3 or 4.
     """
-    normals = face_normals(positions, quads)
-    neighbours = quad_neighbours(quads)
-    axis = _vote(normals @ _AXES.T, neighbours)
-    flat = _project(positions[quads], axis)
-    layer = np.zeros(len(quads), np.int32)
-    chart = _group(axis, layer, neighbours)
+    corners = positions[faces]
+    neighbours = face_neighbours(faces)
+    facing = (triangle_normals(split_faces(corners)) @ _AXES.T).reshape(len(faces), -1, 6)
+    axis = _vote(facing.min(axis=1), _border_weights(corners, neighbours), neighbours, corners)
+    flat = _project(corners, axis)
+    bent = ~(_doubled_area(split_faces(flat)).reshape(len(faces), -1) > 0).all(axis=1)
+    flat[bent] = _unfolded(corners[bent])
+    layer = np.zeros(len(faces), np.int32)
+    layer[bent] = 1 + np.arange(int(bent.sum()))  # each in a chart of its own
     while True:
-        folded = _folded_faces(flat, chart, texel)
-        if not folded.any():
-            break
-        layer[folded] += 1
         chart = _group(axis, layer, neighbours)
-    return Charts(chart, flat, int(chart.max()) + 1)
+        folded = _folded_faces(faces, flat, chart, neighbours)
+        if not folded.any():
+            border = np.argwhere(chart[neighbours] != chart[:, None]).astype(np.int32)
+            return Charts(chart, flat, int(chart.max()) + 1, border)
+        layer[folded] += int(bent.sum()) + 1
 
 
-def face_normals(positions: Floats, quads: NDArray[np.int32]) -> Floats:
-    """(F, 3) unit normals of quads, from their diagonals."""
-    corner = positions[quads]
-    normal = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
+def split_faces(corners: NDArray) -> NDArray:
+    """(F, K, ...) faces as (F * (K - 2), 3, ...) triangles, those of one face in a row."""
+    if corners.shape[1] == 3:
+        return corners
+    pair = np.stack([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]], axis=1)
+    return pair.reshape(-1, 3, *corners.shape[2:])
+
+
+def triangle_normals(corners: Floats) -> Floats:
+    """(T, 3) unit normals of (T, 3, 3) triangles; 0 for empty ones."""
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
 
 
-def _vote(facing: Floats, neighbours: NDArray[np.int32]) -> NDArray[np.int8]:
-    """Axis of each face: what it faces, pulled towards what its neighbours chose."""
+def face_vectors(corners: Floats) -> Floats:
+    """(F, 3) normals of (F, K, 3) faces, as long as twice the area."""
+    a, b, c, d = (corners[:, k] for k in (0, 1, 2, -1))
+    return np.cross(b - a, c - a) if corners.shape[1] == 3 else np.cross(c - a, d - b)
+
+
+def _border_weights(corners: Floats, neighbours: Ints) -> Floats:
+    """(F, K) how much the neighbour behind each edge counts: its share of the border, if smooth."""
+    vector = face_vectors(corners)
+    normal = vector / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-20)
+    cosine = (normal[:, None] * normal[neighbours]).sum(axis=-1)
+    smooth = np.clip((cosine - _CREASE[0]) / (_CREASE[1] - _CREASE[0]), 0.1, 1)
+    length = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=-1)
+    share = length / np.maximum(length.sum(axis=1, keepdims=True), 1e-20)
+    return (_AGREEMENT * smooth * share).astype(np.float32)
+
+
+def _vote(facing: Floats, weights: Floats, neighbours: Ints, corners: Floats) -> NDArray[np.int8]:
+    """Axis of each face: what it faces, pulled towards what its neighbours chose.
+
+    Args:
+        facing: (F, 6) least cosine between an axis and a triangle of the face.
+        weights: (F, K) pull of each neighbour.
+        neighbours: (F, K).
+        corners: (F, K, 3).
+    """
     allowed = facing > np.minimum(_STEEPEST, facing.max(axis=1, keepdims=True) - 1e-6)
-    score = np.where(allowed, facing + _BIAS, -np.inf)
+    score = np.where(allowed, facing + _BIAS, -np.inf).astype(np.float32)
     axis = score.argmax(axis=1).astype(np.int8)
+    active = np.arange(len(axis))
     for _ in range(_ROUNDS):
-        votes = np.zeros_like(facing)
-        for side in range(4):
-            votes[np.arange(len(axis)), axis[neighbours[:, side]]] += _AGREEMENT
-        choice = (score + votes).argmax(axis=1).astype(np.int8)
-        if np.array_equal(choice, axis):
+        votes = score[active]
+        rows = np.arange(len(active))
+        for side in range(neighbours.shape[1]):
+            votes[rows, axis[neighbours[active, side]]] += weights[active, side]
+        choice = votes.argmax(axis=1).astype(np.int8)
+        changed = active[choice != axis[active]]
+        if not len(changed):
             break
-        axis = choice
-    for _ in range(3):
+        axis[active] = choice
+        active = np.unique(neighbours[changed])  # only they hear anything new
+    return _joined(axis, facing, weights, neighbours, corners)
+
+
+def _joined(
+    axis: NDArray[np.int8], facing: Floats, weights: Floats, neighbours: Ints, corners: Floats
+) -> NDArray[np.int8]:
+    """Give small groups, as wholes, the axis of the neighbour they share most border with."""
+    area = np.linalg.norm(face_vectors(corners), axis=1)
+    for _ in range(4):
         group = _group(axis, np.zeros(len(axis), np.int32), neighbours)
-        small = np.bincount(group)[group] < _SMALLEST
-        if not small.any():
+        is_small = np.bincount(group, area) < _SMALLEST * area.sum()
+        members = np.flatnonzero(is_small[group])
+        if not len(members):
             break
-        votes = np.full(facing.shape, -np.inf, np.float32)
-        for side in range(4):
-            other = neighbours[:, side]
-            usable = small & ~small[other]
-            rows = np.flatnonzero(usable)
-            votes[rows, axis[other[rows]]] = facing[rows, axis[other[rows]]]
-        better = votes.max(axis=1) > _STEEPEST
-        axis = np.where(better, votes.argmax(axis=1), axis).astype(np.int8)
+        count = len(is_small)
+        border, least = np.zeros((count, 6)), np.full((count, 6), np.inf)
+        np.minimum.at(least, group[members], facing[members])
+        for side in range(neighbours.shape[1]):
+            other = neighbours[members, side]
+            away = group[other] != group[members]
+            slot = group[members[away]] * 6 + axis[other[away]]
+            border += np.bincount(slot, weights[members[away], side], count * 6).reshape(count, 6)
+        border[least < _STEEPEST_JOINED] = 0
+        best = border.argmax(axis=1).astype(np.int8)
+        moves = members[(border.max(axis=1) > 0)[group[members]]]
+        if not len(moves):
+            break
+        axis = axis.copy()
+        axis[moves] = best[group[moves]]
     return axis
 
 
-def _group(
-    axis: NDArray[np.int8], layer: NDArray[np.int32], neighbours: NDArray[np.int32]
-) -> NDArray[np.int32]:
+def _group(axis: NDArray[np.int8], layer: Ints, neighbours: Ints) -> Ints:
     key = axis.astype(np.int64) * (int(layer.max()) + 1) + layer
-    pairs = []
-    for side in range(4):
-        same = np.flatnonzero(key == key[neighbours[:, side]])
-        pairs.append(np.stack([same, neighbours[same, side]], axis=1))
-    return connected_components(np.concatenate(pairs), len(axis)).astype(np.int32)
+    face, side = np.nonzero(key[:, None] == key[neighbours])
+    pairs = np.stack([face, neighbours[face, side]], axis=1)
+    return connected_components(pairs[pairs[:, 0] < pairs[:, 1]], len(axis)).astype(np.int32)
 
 
 def _project(corners: Floats, axis: NDArray[np.int8]) -> Floats:
-    """(F, 4, 2) corners seen along each face's axis, counter-clockwise with y up."""
+    """(F, K, 2) corners seen along each face's axis, counter-clockwise with y up."""
     x, y, z = corners[..., 0], corners[..., 1], corners[..., 2]
     seen = [(x, -y), (-x, -y), (z, -y), (-z, -y), (x, -z), (x, z)]  # in the order of _AXES
     flat = np.empty((*corners.shape[:2], 2), np.float32)
@@ -122,37 +185,89 @@ def _project(corners: Floats, axis: NDArray[np.int8]) -> Floats:
     return flat
 
 
-def split_quads(corners: NDArray) -> NDArray:
-    """(F, 4, ...) quads as (2 F, 3, ...) triangles; triangle t belongs to quad t // 2."""
-    pair = np.stack([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]], axis=1)
-    return pair.reshape(-1, 3, *corners.shape[2:])
+def _unfolded(corners: Floats) -> Floats:
+    """(F, K, 2) faces that no axis sees whole, laid flat by opening them along their diagonal."""
+    base = corners[:, 2] - corners[:, 0]
+    length = np.maximum(np.linalg.norm(base, axis=1), 1e-12)
+    flat = np.zeros((*corners.shape[:2], 2), np.float32)
+    flat[:, 2, 0] = length
+    for corner, sign in ((1, -1.0), (3, 1.0))[: corners.shape[1] - 2]:
+        side = corners[:, corner] - corners[:, 0]
+        along = (side * base).sum(axis=1) / length
+        away = np.sqrt(np.maximum((side**2).sum(axis=1) - along**2, 1e-16))
+        flat[:, corner, 0], flat[:, corner, 1] = along, sign * away
+    return flat
 
 
-def _folded_faces(flat: Floats, chart: NDArray[np.int32], texel: float) -> NDArray[np.bool_]:
-    """Faces that share a texel centre with an earlier face of their chart."""
-    order = np.argsort(chart, kind="stable")
-    count = int(chart.max()) + 1
-    low = np.full((count, 2), np.inf, np.float32)
-    high = np.full((count, 2), -np.inf, np.float32)
-    np.minimum.at(low, chart, flat.min(axis=1))
-    np.maximum.at(high, chart, flat.max(axis=1))
-    size = np.ceil((high - low) / texel).astype(np.int64) + 2
+def _doubled_area(triangles: NDArray) -> NDArray:
+    """Twice the signed area of (T, 3, 2) triangles."""
+    a, b = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def _folded_faces(faces: Ints, flat: Floats, chart: Ints, neighbours: Ints) -> Bools:
+    """Faces that must leave their charts for these to cover no point twice; none if all is well."""
+    face, side = np.nonzero(chart[neighbours] != chart[:, None])
+    first, second = flat[face, side], flat[face, (side + 1) % faces.shape[1]]
+    pairs = crossing_segments(first, second, chart[face])
+    wound = _wound_twice(faces, flat, chart)
+    suspects = np.zeros(int(chart.max()) + 1, bool)
+    suspects[chart[face[pairs.ravel()]]] = True
+    suspects[chart[wound]] = True
+    folded = np.zeros(len(faces), bool)
+    if not suspects.any():
+        return folded
+    chosen = np.flatnonzero(suspects[chart])
+    folded[chosen] = _sampled_folds(flat[chosen], chart[chosen])
+    for _ in range(_RINGS):
+        near = np.flatnonzero(folded)[:, None]
+        around = neighbours[near[:, 0]]
+        folded[around[chart[around] == chart[near]]] = True
+    # Folds between the samples: part the faces at the crossing themselves.
+    blind = suspects.copy()
+    blind[chart[folded]] = False
+    later = np.maximum(face[pairs[:, 0]], face[pairs[:, 1]])
+    folded[later[blind[chart[later]]]] = True
+    folded[wound[blind[chart[wound]]]] = True
+    return folded
+
+
+def _wound_twice(faces: Ints, flat: Floats, chart: Ints) -> NDArray[np.int64]:
+    """One face of each vertex whose faces go around it more than once in their chart."""
+    back, ahead = np.roll(flat, 1, axis=1) - flat, np.roll(flat, -1, axis=1) - flat
+    cross = ahead[..., 0] * back[..., 1] - ahead[..., 1] * back[..., 0]
+    angle = np.arctan2(cross, (ahead * back).sum(axis=-1)) % (2 * np.pi)
+    around = np.bincount(faces.ravel(), angle.ravel())
+    face, corner = np.nonzero(around[faces] > _FULL_TURN)
+    if not len(face):
+        return face
+    # Few vertices come so far: most have a corner in several charts, which do not add up.
+    key = chart[face].astype(np.int64) * len(around) + faces[face, corner]
+    _, group = np.unique(key, return_inverse=True)
+    total = np.bincount(group, angle[face, corner])
+    last = np.zeros(len(total), np.int64)
+    np.maximum.at(last, group, face)
+    return last[total > _FULL_TURN]
+
+
+def _sampled_folds(flat: Floats, chart: Ints) -> Bools:
+    """Faces that share a sample of the plane with an earlier face of their chart."""
+    per_face = flat.shape[1] - 2
+    area = 0.5 * np.abs(_doubled_area(split_faces(flat))).mean() * per_face
+    spacing = np.float32(0.4 * np.sqrt(area))
     folded = np.zeros(len(chart), bool)
-    starts = np.searchsorted(chart[order], np.arange(count + 1))
-    for number in range(count):
-        faces = order[starts[number] : starts[number + 1]]
-        if len(faces) < 2:
-            continue
-        width, height = (int(s) for s in size[number])
-        triangles = split_quads((flat[faces] - low[number]) / np.float32(texel) + 0.5)
+    for number in np.unique(chart):
+        faces = np.flatnonzero(chart == number)
+        triangles = split_faces((flat[faces] - flat[faces].min(axis=(0, 1))) / spacing + 0.5)
+        width, height = (int(s) + 2 for s in triangles.max(axis=(0, 1)))
         parts = list(fragments(triangles, width, height))
         if not parts:
             continue
         pixel = np.concatenate([p.pixel for p in parts])
-        face = np.concatenate([p.triangle for p in parts]) // 2
+        face = np.concatenate([p.triangle for p in parts]) // per_face
         inner = np.concatenate([p.weights.min(axis=1) for p in parts]) > 1e-4
         pixel, face = pixel[inner], face[inner]
-        # The first face to claim a texel keeps it, whoever else lies there has folded over.
+        # The first face to claim a sample keeps it, whoever else lies there has folded over.
         claim = np.full(width * height, len(faces), np.int64)
         np.minimum.at(claim, pixel, face)
         folded[faces[face[claim[pixel] != face]]] = True

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..image import blur, sample
-from .charts import face_normals, split_quads
+from .charts import face_vectors, split_faces
 from .complete import bleed_outwards, hidden_side
 from .pack import Atlas
 from .raster import depth_buffer, rasterise
@@ -52,8 +52,8 @@ def paint(
     report(0.0)
     corner_pixels = atlas.uvs * np.float32(size)
     corner_pixels[..., 1] = size - corner_pixels[..., 1]
-    buffer = rasterise(split_quads(corner_pixels), size, size)
-    triangles = split_quads(quads)
+    buffer = rasterise(split_faces(corner_pixels), size, size)
+    triangles = split_faces(quads)
     report(0.25)
 
     vertex = np.concatenate([positions, vertex_normals(positions, quads)], axis=1)
@@ -88,14 +88,14 @@ def paint(
     return bleed_outwards(texture.reshape(size, size, 3), is_covered)
 
 
-def vertex_normals(positions: Floats, quads: NDArray[np.int32]) -> Floats:
-    """(V, 3) unit normals: the mean of the faces around each vertex."""
-    face = face_normals(positions, quads)
+def vertex_normals(positions: Floats, faces: NDArray[np.int32]) -> Floats:
+    """(V, 3) unit normals: the mean of the (F, K) faces around each vertex, by area."""
+    face = face_vectors(positions[faces])
     total = np.zeros_like(positions)
-    for corner in range(4):
+    for corner in range(faces.shape[1]):
         for axis in range(3):
-            total[:, axis] += np.bincount(quads[:, corner], face[:, axis], len(positions))
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+            total[:, axis] += np.bincount(faces[:, corner], face[:, axis], len(positions))
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
 
 
 def _front(positions: Floats, triangles: NDArray[np.int32], view: CropView, side: int) -> Floats:

@@ -10,7 +10,7 @@ def sphere_distance(size=48, radius=17.0):
 
 def fans(quads, vertex_count):
     """Number of face fans: equal to the number of used vertices when every vertex is manifold."""
-    neighbours = topology.quad_neighbours(quads)
+    neighbours = topology.face_neighbours(quads)
     pairs = []
     for side in range(4):
         other = neighbours[:, side]
