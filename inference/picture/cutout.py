@@ -14,8 +14,10 @@ from .plain_background import plain_background_mask as plain_background_mask
 # Longest side in pixels at which edges are searched; finer ones come from interpolation.
 REFINE_SIDE = 1536
 
-# Clean-up, as fractions of the largest part's area.
+# Clean-up, as fractions of the largest part's area, and of the picture's longer side.
 MIN_PART = 0.10
+MIN_EQUAL_PART = 0.4
+MAX_GAP = 0.12
 MAX_PINHOLE = 0.0008
 SOFT_EDGE_PX = 3
 
@@ -34,7 +36,9 @@ def alpha_mask(picture: Picture) -> Mask:
 
 
 def clean_mask(mask: Mask) -> Mask:
-    """Keep the subject's parts, drop specks, fill pinholes, leave real holes and soft edges.
+    """Keep the subject's parts, drop scraps, fill pinholes, leave real holes and soft edges.
+
+    A part beside the largest stays when it is about as large or lies next to it.
 
     Args:
         mask: (H, W) probability of subject.
@@ -46,7 +50,13 @@ def clean_mask(mask: Mask) -> Mask:
     _require_subject(solid)
     labels, areas = components(solid, 8)
     largest = float(areas[1:].max())
-    is_part = areas >= MIN_PART * largest
+    away = np.asarray(
+        cv2.distanceTransform((labels != areas[1:].argmax() + 1).astype(np.uint8), cv2.DIST_L2, 5)
+    )
+    gaps = np.full(len(areas), np.inf)
+    np.minimum.at(gaps, labels.ravel(), away.ravel())
+    is_near = gaps <= MAX_GAP * max(mask.shape)
+    is_part = (areas >= MIN_EQUAL_PART * largest) | ((areas >= MIN_PART * largest) & is_near)
     is_part[0] = False
     parts = is_part[labels].astype(np.uint8)
     hole_labels, hole_areas = components(np.uint8(1) - parts, 4)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import PictureFile, PicturePixels
 from image_to_mesh.inference.errors import CutOutError
+from image_to_mesh.inference.picture.colour_cut import colour_cut
 from image_to_mesh.inference.picture.cutout import (
     alpha_mask,
     clean_mask,
@@ -79,6 +80,40 @@ def test_clean_up_keeps_parts_holes_and_soft_edges():
     assert cleaned.dtype == np.float32
     assert np.abs(cleaned - wanted).max() == 0
     assert ((cleaned > 0) & (cleaned < 1)).any()
+
+
+def test_clean_up_drops_scraps_far_away_and_keeps_a_pair():
+    body = disc(200, 300, 60, 100, 50)
+    scrap = disc(200, 300, 280, 20, 18)
+    assert clean_mask(np.maximum(body, scrap))[20, 280] == 0
+    other = disc(200, 300, 230, 100, 45)
+    assert clean_mask(np.maximum(body, other))[100, 230] == 1
+
+
+def test_colours_correct_a_rough_mask():
+    rng = np.random.default_rng(5)
+    true = disc(240, 320, 150, 120, 80)
+    colours = true[..., None] * (190, 60, 40) + (1 - true[..., None]) * (60, 110, 90)
+    rgb = np.clip(colours + rng.normal(0, 12, colours.shape), 0, 255).astype(np.uint8)
+    rough = cv2.GaussianBlur(disc(240, 320, 135, 128, 70), (0, 0), 14)
+    rough = np.maximum(rough, 0.6 * disc(240, 320, 245, 120, 30))
+    calls = []
+    cut = colour_cut(rgb, rough, lambda: calls.append(1))
+    assert len(calls) >= 3
+    assert overlap(rough, true) < 0.8
+    assert overlap(cut, true) > 0.93
+    assert np.array_equal(cut, colour_cut(rgb, rough, lambda: None))
+
+
+def test_colours_that_tell_nothing_change_little():
+    rough = cv2.GaussianBlur(disc(100, 150, 70, 50, 30), (0, 0), 8)
+    for shade in (0, 255):
+        flat = np.full((200, 300, 3), shade, np.uint8)
+        assert overlap(colour_cut(flat, rough, lambda: None), resize_mask(rough, (200, 300))) > 0.3
+    for size in ((1, 1), (1, 9), (3, 2)):
+        tiny = colour_cut(np.zeros((*size, 3), np.uint8), np.ones(size, np.float32), lambda: None)
+        assert tiny.shape == size
+        assert (tiny >= 0.5).all()
 
 
 def test_empty_masks_are_refused():
