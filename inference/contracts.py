@@ -128,6 +128,8 @@ class Request:
         fov_x: Horizontal field of view of the picture in radians when the artist knows it.
         device: Where networks run.
         seed: Seed of every random choice.
+        steps: Steps of networks that draw a solid out of noise; fewer are faster and rougher.
+        guidance: How closely such networks follow the picture; 1 is as learned.
         models: Which networks run.
     """
 
@@ -142,6 +144,8 @@ class Request:
     fov_x: float | None = None
     device: Device = "auto"
     seed: int = 0
+    steps: int = 50
+    guidance: float = 7.0
     models: ModelChoices = ModelChoices()
 
 

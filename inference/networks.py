@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from .errors import WeightsError
 from .memory import Effort, free_memory, ladder, within_memory
 
 if TYPE_CHECKING:
+    from .field.protocol import Field
     from .models.two_sided import TwoSidedNetwork
 
+T = TypeVar("T")
 Floats = NDArray[np.float32]
 Tick = Callable[[], None]
 Stage = Callable[[str], Callable[[float], None]]
@@ -43,6 +45,25 @@ class SceneDepth:
     depth: Floats
     fov_x: float | None
     is_metric: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectField:
+    """A solid that a network drew of a subject.
+
+    Attributes:
+        field: The solid in the network's own frame.
+        axes: Whose frame that is.
+        x0: Left edge of the square that the network saw, in pixels of the picture.
+        y0: Its top edge.
+        side: Its side.
+    """
+
+    field: Field
+    axes: Literal["triposr", "triposg"]
+    x0: float
+    y0: float
+    side: float
 
 
 class Networks:
@@ -124,6 +145,36 @@ class Networks:
 
         return self._within_memory(entry, attempt, max_sides=(392, 266))
 
+    def with_object_field(
+        self, rgb: Floats, mask: Floats, finish: Callable[[ObjectField], T]
+    ) -> T | None:
+        """Let an installed network draw the subject's solid, and make something of it.
+
+        The field asks its network at every query, so ``finish`` runs within the memory there is too,
+        and may run again.
+
+        Args:
+            rgb: (H, W, 3) 0..1 the picture.
+            mask: (H, W) 0..1 the subject.
+            finish: Makes the result.
+
+        Returns:
+            The result, or None when no model for whole objects is installed.
+        """
+        entry = self.chosen("object", "object")
+        if entry is None:
+            return None
+        draw = _DRAW.get(entry.module)
+        if draw is None:
+            raise WeightsError(f"{entry.label} cannot make objects: choose another for Object.")
+
+        def attempt(effort: Effort) -> T:
+            estimator = self._load(entry, effort)
+            report = self._stage("Estimating the shape")
+            return finish(draw(estimator, rgb, mask, effort, self._request, report))
+
+        return self._within_memory(entry, attempt, chunks=(1 << 15, 1 << 13))
+
     def _load(self, entry: ModelEntry, effort: Effort) -> Any:
         from .loaded import LOADED
 
@@ -132,13 +183,17 @@ class Networks:
         return LOADED.get(entry, folder, effort.device, effort.dtype, lambda part, _: report(part))
 
     def _within_memory(
-        self, entry: ModelEntry, attempt: Callable[[Effort], Any], max_sides: tuple[int, ...]
-    ) -> Any:
+        self,
+        entry: ModelEntry,
+        attempt: Callable[[Effort], T],
+        max_sides: tuple[int, ...] = (),
+        chunks: tuple[int, ...] = (),
+    ) -> T:
         from .loaded import LOADED
 
         device = self._device()
         first = Effort(device, "float16" if device == "cuda" else "float32")
-        steps = ladder(first, max_sides=max_sides)
+        steps = ladder(first, max_sides=max_sides, chunks=chunks)
         result, notes = within_memory(steps, attempt, entry.label, LOADED.free)
         self.notes += notes
         self._used[entry.id] = f"{entry.id} ({(entry.revision or 'recorded')[:8]})"
@@ -193,6 +248,48 @@ def with_far_sky(depth: Floats, valid: NDArray[np.bool_]) -> Floats:
     return np.where(valid, depth, far).astype(np.float32)
 
 
+def _triposr(
+    estimator: Any,
+    rgb: Floats,
+    mask: Floats,
+    effort: Effort,
+    _request: Request,
+    report: Callable[[float], None],
+) -> ObjectField:
+    chunk = {} if effort.chunk is None else {"chunk": effort.chunk}
+    made = estimator.estimate(rgb, mask, lambda: report(0.5), **chunk)
+    return ObjectField(made.field, "triposr", made.x0, made.y0, made.side)
+
+
+def _triposg(
+    estimator: Any,
+    rgb: Floats,
+    mask: Floats,
+    effort: Effort,
+    request: Request,
+    report: Callable[[float], None],
+) -> ObjectField:
+    share = [0.0]  # queries of the field report too, and must not take the bar back
+
+    def advance(done: float) -> None:
+        share[0] = done
+        report(done)
+
+    made = estimator.estimate(
+        rgb,
+        mask,
+        lambda: report(share[0]),
+        steps=request.steps,
+        guidance=request.guidance,
+        seed=request.seed,
+        chunk=effort.chunk,
+        advance=advance,
+    )
+    return ObjectField(made.field, "triposg", made.x0, made.y0, made.side)
+
+
+Draw = Callable[[Any, Floats, Floats, Effort, Request, Callable[[float], None]], ObjectField]
+_DRAW: dict[str, Draw] = {"triposr": _triposr, "triposg": _triposg}
 _LOOKS: dict[str, Callable[[Any, Floats, float | None, Effort, Tick], SceneDepth]] = {
     "depth_anything": _depth_anything,
     "moge": _moge,

@@ -19,8 +19,9 @@ from .networks import Networks
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
     from .engines.scene import SceneResult
+    from .engines.triplane import PlacedResult
     from .models.two_sided import ObjectGeometry, SceneGeometry, TwoSidedNetwork
-    from .networks import SceneDepth
+    from .networks import ObjectField, SceneDepth
 
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
@@ -32,6 +33,7 @@ MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = math.radians(30.0)  # field of view of the subject's crop when the camera is unknown
 BUNDLED_EDGE_BLUR = 9.0  # half width of depth edges in pixels of the depth map
 SHARP_EDGE_BLUR = 1.5  # of installed depth networks, which see edges finely
+MATCHED = 0.85  # overlap of outlines below which the artist is told
 SCENE_FOV = math.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
 
 # Share of a run at which each stage begins, measured on two cores at medium detail.
@@ -235,6 +237,9 @@ def _run_object(
     from .picture import cutout
     from .picture.intrinsics import focal_from_fov
 
+    drawn = _draw_object(picture, request, subject, network, steps)
+    if drawn is not None:
+        return drawn
     net = network.bundled()
     report = steps.stage("Estimating the shape")
     mask = subject.cut_out.mask
@@ -266,6 +271,36 @@ def _run_object(
     )
     archive = pack(Archive(observation, result.frame, network.name()))
     return _finished(result, "object", picture, network, steps, archive)
+
+
+def _draw_object(
+    picture: Picture, request: Request, subject: _Subject, network: Networks, steps: _Run
+) -> Reconstruction | None:
+    """The object as an installed network draws it; None when there is no such network."""
+    from .engines.triplane import Subject, build_from_field
+
+    rgb, mask = picture.pixels[..., :3].astype(np.float32) / 255, subject.cut_out.mask
+
+    def finish(drawn: ObjectField) -> PlacedResult:
+        return build_from_field(
+            drawn.field,
+            drawn.axes,
+            Subject(rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
+            request.detail,
+            request.texture_size,
+            request.size_m,
+            steps.stage,
+        )
+
+    placed = network.with_object_field(rgb, mask, finish)
+    if placed is None:
+        return None
+    if placed.overlap < MATCHED:
+        network.notes.append(
+            f"The shape covers only {placed.overlap:.0%} of the subject's outline: another model or"
+            " seed may fit better."
+        )
+    return _finished(placed.result, "object", picture, network, steps)
 
 
 def _looked_at_twice(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from image_to_mesh.inference import loaded, pipeline, weights
 from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Request
 from image_to_mesh.inference.errors import CutOutError, WeightsError
+from image_to_mesh.inference.field.protocol import Bounds, FieldSample
 from image_to_mesh.inference.models.depth_anything import DepthEstimate
 from image_to_mesh.inference.models.moge import PointMap
+from image_to_mesh.inference.models.triposg import Reconstructed
 from image_to_mesh.inference.networks import with_far_sky
 
 HEIGHT, WIDTH = 120, 160
@@ -83,13 +86,16 @@ def picture() -> np.ndarray:
     return pixels
 
 
-def run(engine: str, **models: str):
+def run(engine: str, seed: int = 0, steps: int = 50, guidance: float = 7.0, **models: str):
     request = Request(
         PicturePixels(picture(), "Room"),
         engine=engine,  # pyright: ignore[reportArgumentType]
         detail="low",
         texture_size=256,
         device="cpu",
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
         models=ModelChoices(folder=Path("models"), **models),
     )
     return pipeline.run(request, quiet)
@@ -155,6 +161,50 @@ def test_a_cut_out_network_that_finds_nothing(install) -> None:
     assert run("auto").engine == "scene"
     with pytest.raises(CutOutError, match="No subject"):
         run("object")
+
+
+class Ball:
+    """A ball with a bright and a dark half: negative inside."""
+
+    bounds = Bounds(np.full(3, -0.87, np.float32), np.full(3, 0.87, np.float32))
+
+    def query(self, points: np.ndarray) -> FieldSample:
+        colours = np.where(points[:, 2:] > 0, np.float32(0.8), np.float32([[0.2, 0.4, 0.4]]))
+        distance = np.linalg.norm(points, axis=1).astype(np.float32) - np.float32(0.6)
+        return FieldSample(distance, colours.astype(np.float32))
+
+    def gradient(self, points: np.ndarray) -> np.ndarray:
+        return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
+
+
+@dataclass
+class Drawn:
+    """Stands in for TripoSG."""
+
+    asked: list = field(default_factory=list)
+
+    def estimate(self, rgb, mask, report, *, advance=None, **options) -> Reconstructed:
+        self.asked.append(options)
+        report()
+        return Reconstructed(Ball(), WIDTH / 2 - 50, HEIGHT / 2 - 50, 100.0, 7)
+
+
+def test_an_installed_object_network_draws_the_solid(install) -> None:
+    network = Drawn()
+    install("triposg", network)
+    install("birefnet-lite", Matte())
+    result = run("object", object="triposg", seed=7, steps=12, guidance=3.0)
+    assert network.asked == [{"steps": 12, "guidance": 3.0, "seed": 7, "chunk": None}]
+    assert result.is_watertight
+    assert "triposg" in result.model
+    extent = np.ptp(result.mesh.positions, axis=0)
+    assert extent == pytest.approx(np.ones(3), abs=0.05)
+    # What the noisy picture does not show is plain, in the field's two colours.
+    texture = result.material.base_color.astype(np.float32)
+    is_plain = cv2.blur(texture**2, (5, 5)) - cv2.blur(texture, (5, 5)) ** 2 < 4
+    red = texture[..., 0][is_plain.all(axis=-1)]
+    assert len(red) > 0.2 * texture[..., 0].size
+    assert np.percentile(red, 90) - np.percentile(red, 10) > 40
 
 
 def test_sky_is_put_behind() -> None:
