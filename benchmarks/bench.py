@@ -1,6 +1,6 @@
-"""Run all benchmarks and print one table: speed, memory and, given objects, quality.
+"""Run all benchmarks and print one table: speed, memory and, when asked, quality and networks.
 
-python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE]
+python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE] [--models]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--photos", type=Path, help="folder of pictures to use as backgrounds")
     parser.add_argument("--count", type=int, default=100, help="pictures of the batch; 0 for none")
     parser.add_argument("--gui-json", type=Path, help="facts written by the tests in tests/gui")
+    parser.add_argument("--models", action="store_true", help="time the downloadable networks too")
     arguments = parser.parse_args()
     out = arguments.out
     gui = ["--gui-json", str(arguments.gui_json)] if arguments.gui_json else []
@@ -36,6 +37,8 @@ def main() -> int:
                 options += [f"--{name}", str(getattr(arguments, name))]
         text = _run("quality.py", out, *options)
         sections.append(("QUALITY", text[text.rindex("\n\n") + 2 :]))
+    if arguments.models:
+        sections.append(("MODELS", _run("models.py", out)))
     sheet = "\n".join(f"=== {name} ===\n{text.strip()}\n" for name, text in sections)
     (out / "bench.txt").write_text(sheet, encoding="utf-8")
     sys.stdout.write(f"\n{sheet}")

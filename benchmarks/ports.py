@@ -1,0 +1,246 @@
+"""The networks that ``models.py`` times, each with its reference. A new port adds one entry to PORTS.
+
+Both sides of a row get the same random weights through the published file's key names. Where no
+reference can be installed from a package index, ours is timed alone, and the table says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+KEYS = Path(__file__).resolve().parent.parent / "tests" / "data" / "keys"
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One row of the table.
+
+    Attributes:
+        name: The network.
+        model: Id of its entry in the catalogue.
+        shape: (B, C, H, W) of the input.
+        ours: From weights under published names to our network in evaluation mode.
+        ask: Runs our network on an input.
+        keys: File in tests/data/keys with the published names and shapes; empty takes the reference's.
+        reference: Makes the reference; None when none can be installed.
+        ask_reference: Runs the reference on an input.
+        needs: Packages that the reference needs.
+        change: Changes the random weights where they would prove nothing.
+        is_heavy: Only timed with --heavy: takes minutes or many gigabytes.
+    """
+
+    name: str
+    model: str
+    shape: tuple[int, int, int, int]
+    ours: Callable[[State], nn.Module]
+    ask: Callable[[Any, Tensor], Tensor]
+    keys: str = ""
+    reference: Callable[[], nn.Module] | None = None
+    ask_reference: Callable[[Any, Tensor], Tensor] = lambda net, x: net(x)
+    needs: tuple[str, ...] = ()
+    change: Callable[[State], None] = lambda _state: None
+    is_heavy: bool = False
+
+    def missing(self) -> list[str]:
+        """Packages that the reference needs and that are not there."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+    def state(self) -> State:
+        """Random weights under published names, the same in every process."""
+        if self.reference is not None and not self.missing():
+            prepare_torchvision()
+            found = self.reference().state_dict()
+            shapes = {key: tuple(value.shape) for key, value in found.items()}
+        else:
+            shapes = json.loads((KEYS / f"{self.keys}.json").read_text())["shapes"]
+        state = seeded(shapes)
+        self.change(state)
+        return state
+
+
+_operators: list[torch.library.Library] = []
+
+
+def prepare_torchvision() -> None:
+    """Let references import a torchvision that was built for another PyTorch.
+
+    None of them uses its compiled operators, but their names must exist.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except ImportError:
+        return
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        _operators.append(torch.library.Library("torchvision", "FRAGMENT"))
+        for name in ("nms", "qnms"):
+            arguments = "Tensor dets, Tensor scores, float iou_threshold"
+            _operators[0].define(f"{name}({arguments}) -> Tensor")
+
+
+def seeded(shapes: Mapping[str, Sequence[int]]) -> State:
+    """Random weights that depend on name and shape alone and keep signals at a usual size."""
+    return {name: _seeded(name, tuple(shape)) for name, shape in shapes.items()}
+
+
+def _seeded(name: str, shape: tuple[int, ...]) -> Tensor:
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    if name.endswith("num_batches_tracked"):
+        return torch.tensor(0)
+    if name.endswith("running_var"):
+        return 1 + 0.1 * torch.rand(shape, generator=generator)
+    noise = torch.randn(shape, generator=generator)
+    if name.endswith("running_mean"):
+        return 0.1 * noise
+    if len(shape) == 1 and name.endswith("weight"):
+        return 1 + 0.1 * noise
+    if len(shape) <= 1:
+        return 0.05 * noise
+    fan = noise[0].numel()
+    return noise * (1.4 if len(shape) == 4 else 1.0) / fan**0.5
+
+
+def network(module: str) -> Any:
+    """One of our network modules, without the rest of the extension."""
+    from package import load_extension
+
+    load_extension()
+    return importlib.import_module(f"image_to_mesh.inference.models.{module}")
+
+
+def taken_on(make: Callable[[], nn.Module], state: State) -> nn.Module:
+    """One of our networks with mapped weights."""
+    net = make()
+    net.load_state_dict(state, strict=True)
+    return net.eval()
+
+
+def _quiet() -> None:
+    """The report of a network that nobody wants to stop."""
+
+
+# --- Depth Anything V2: transformers at the trained size, where both resample positions alike ---
+
+
+def _depth_anything(size: str) -> Port:
+    width, heads, channels, features = {
+        "small": (384, 6, [48, 96, 192, 384], 64),
+        "base": (768, 12, [96, 192, 384, 768], 128),
+    }[size]
+
+    def ours(state: State) -> nn.Module:
+        module = network("depth_anything")
+        mapped = module.map_checkpoint(state)
+        return taken_on(lambda: module.DepthAnythingNet(module.VARIANTS[size]), mapped)
+
+    def reference() -> nn.Module:
+        import transformers
+
+        backbone = transformers.Dinov2Config(
+            image_size=518,
+            patch_size=14,
+            hidden_size=width,
+            num_attention_heads=heads,
+            num_hidden_layers=12,
+            out_features=["stage3", "stage6", "stage9", "stage12"],
+            reshape_hidden_states=False,
+            apply_layernorm=True,
+        )
+        config = transformers.DepthAnythingConfig(
+            backbone_config=backbone,
+            reassemble_hidden_size=width,
+            patch_size=14,
+            neck_hidden_sizes=channels,
+            fusion_hidden_size=features,
+        )
+        return transformers.DepthAnythingForDepthEstimation(config)
+
+    def keep_the_last_relu_open(state: State) -> None:
+        last = "head.conv3" if "head.conv3.bias" in state else "depth_head.scratch.output_conv2.2"
+        state[f"{last}.bias"] += 3.0
+
+    return Port(
+        name=f"Depth Anything V2 {size.capitalize()}",
+        model=f"depth-anything-v2-{size}",
+        shape=(1, 3, 518, 518),
+        ours=ours,
+        ask=lambda net, x: net(x).relu(),
+        keys=f"depth_anything_v2_{size}",
+        reference=reference,
+        ask_reference=lambda net, x: net(pixel_values=x).predicted_depth,
+        needs=("transformers",),
+        change=keep_the_last_relu_open,
+    )
+
+
+# --- MoGe-2: its reference is in no package index --------------------------------------------------
+
+
+def _moge(size: str) -> Port:
+    def ours(state: State) -> nn.Module:
+        module = network("moge")
+        mapped = module.map_checkpoint(state)
+        return taken_on(lambda: module.MogeNet(module.config_of(mapped)), mapped)
+
+    return Port(
+        name=f"MoGe-2 {size.capitalize()}",
+        model={"small": "moge-2-vits", "base": "moge-2-vitb", "large": "moge-2-vitl"}[size],
+        shape=(1, 3, 518, 518),
+        ours=ours,
+        ask=lambda net, x: net(x.sigmoid(), 37 * 37, _quiet)["points"],
+        keys=f"moge_2_{size}",
+        is_heavy=size == "large",
+    )
+
+
+# --- Real-ESRGAN ----------------------------------------------------------------------------------
+
+
+def _upscaler(
+    name: str, model: str, side: int, architecture: str, make: Callable[[Any], nn.Module]
+) -> Port:
+    def ours(state: State) -> nn.Module:
+        module = network("realesrgan")
+        mapped = module.map_checkpoint(state)
+        return taken_on(lambda: module.make_network(mapped), mapped)
+
+    return Port(
+        name=name,
+        model=model,
+        shape=(1, 3, side, side),
+        ours=ours,
+        ask=lambda net, x: net(x.sigmoid(), _quiet),
+        reference=lambda: make(importlib.import_module(f"spandrel.architectures.{architecture}")),
+        ask_reference=lambda net, x: net(x.sigmoid()),
+        needs=("spandrel",),
+    )
+
+
+PORTS: list[Port] = [
+    _depth_anything("small"),
+    _depth_anything("base"),
+    _moge("small"),
+    _moge("base"),
+    _moge("large"),
+    _upscaler(
+        "Real-ESRGAN General x4v3",
+        "realesr-general-x4v3",
+        128,
+        "Compact.__arch.SRVGG",
+        lambda a: a.SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4, act_type="prelu"),
+    ),
+]
