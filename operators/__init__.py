@@ -14,6 +14,7 @@ from . import (
     import_picture,
     live,
     models,
+    photos,
     refine,
     session,
     shaping,
@@ -30,6 +31,7 @@ CLASSES = (
     batch.IMAGE_TO_MESH_OT_batch,
     refine.IMAGE_TO_MESH_OT_refine,
     *models.CLASSES,
+    *photos.CLASSES,
 )
 
 
@@ -37,6 +39,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     shaping.register()
+    photos.register()
     session.register()
     cancel.register()
     import_picture.register()
@@ -49,6 +52,7 @@ def unregister() -> None:
     cancel.unregister()
     live.unregister()
     session.unregister()
+    photos.unregister()
     shaping.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import networks, preferences, properties, refine, sidebar
+from . import networks, photos, preferences, properties, refine, sidebar
 
 CLASSES = (
     properties.ImageToMeshSettings,
@@ -17,6 +17,7 @@ CLASSES = (
     sidebar.IMAGE_TO_MESH_PT_output,
     networks.IMAGE_TO_MESH_PT_models,
     refine.IMAGE_TO_MESH_PT_refine,
+    *photos.CLASSES,
 )
 
 
@@ -25,9 +26,11 @@ def register() -> None:
         bpy.utils.register_class(cls)
     settings = bpy.props.PointerProperty(type=properties.ImageToMeshSettings)
     bpy.types.Scene.image_to_mesh = settings
+    photos.register()
 
 
 def unregister() -> None:
+    photos.unregister()
     del bpy.types.Scene.image_to_mesh
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -19,6 +19,10 @@ Kind = Literal["auto", "object", "place"]
 CameraSource = Literal["auto", "estimate", "existing", "turntable"]
 Masks = Literal["auto", "files", "none"]
 
+VIDEO_EXTENSIONS = (
+    ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class KnownView:

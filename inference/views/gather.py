@@ -15,9 +15,9 @@ from ..errors import PictureError
 from ..picture.cutout import resize_mask
 from ..picture.intrinsics import focal_from_fov
 from ..picture.load import load_picture
-from .contracts import Photo, PictureStatus, ViewsRequest
+from .contracts import VIDEO_EXTENSIONS, Photo, PictureStatus, ViewsRequest
 from .judge import BLANK, Look, blurred, look_at, same_as
-from .video import VIDEO_SUFFIXES, pick_frames
+from .video import pick_frames
 
 PHOTO_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr", ".gif")
@@ -199,7 +199,7 @@ def _is_photo(path: Path) -> bool:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    return path.suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _masks_beside(photos: Sequence[Path]) -> dict[str, Path]:

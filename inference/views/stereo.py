@@ -192,7 +192,7 @@ def _matching_cost(
             warp, size = warps[index][plane], (width, height)
             warped = cv2.warpPerspective(other.grey, warp, size, flags=flags, borderValue=(-1e4,))
             outside = np.asarray(warped < -1, bool)
-            seen = np.where(outside, mean, np.asarray(warped, np.float32))
+            seen = np.asarray(np.where(outside, mean, warped), np.float32)
             other_mean = _mean(seen)
             spread = np.sqrt(np.maximum(_mean(seen * seen) - other_mean**2, 1.0))
             shared = _mean(seen * grey) - other_mean * mean

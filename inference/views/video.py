@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from ..errors import PictureError
 from .judge import BLANK, look_at, sharpest_in_each
 
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
-)
 LOOKED_AT = 900  # frames that are judged at most; the others of a long video are passed over
 TRACK_SIDE = 240  # longest side at which motion is measured
 STEP = (

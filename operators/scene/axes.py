@@ -27,3 +27,10 @@ def opencv_to_blender_points(points: NDArray[np.float32]) -> NDArray[np.float32]
 def opencv_to_blender_camera(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn a (4, 4) camera-to-world matrix in OpenCV axes into a Blender camera's matrix_world."""
     return OPENCV_TO_BLENDER @ matrix @ _LENS_FLIP
+
+
+def blender_to_opencv_camera(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo ``opencv_to_blender_camera``; a scaled camera object sees the same as an unscaled one."""
+    turned = np.linalg.inv(OPENCV_TO_BLENDER) @ matrix @ _LENS_FLIP
+    turned[:3, :3] /= np.linalg.norm(turned[:3, :3], axis=0)
+    return turned

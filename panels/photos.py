@@ -1,0 +1,123 @@
+"""The Photos & Video panel: the list of pictures, what became of each, and the button."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import bpy
+import bpy.utils.previews
+
+from ..inference.views.contracts import VIDEO_EXTENSIONS
+from ..operators import session
+from .sidebar import draw_wrapped
+
+ICONS = {"NEW": "BLANK1", "USED": "CHECKMARK", "REMARK": "INFO", "LEFT_OUT": "ERROR"}
+MOST_REMARKS = 8
+
+_thumbnails: bpy.utils.previews.ImagePreviewCollection | None = None
+
+
+def thumbnail(path: str) -> int:
+    """Number of the icon that shows a file; Blender loads it when it is first drawn."""
+    if _thumbnails is None or not Path(path).is_file():
+        return 0
+    if path not in _thumbnails:
+        kind = "MOVIE" if path.lower().endswith(VIDEO_EXTENSIONS) else "IMAGE"
+        _thumbnails.load(path, path, kind)
+    return _thumbnails[path].icon_id
+
+
+class IMAGE_TO_MESH_UL_photos(bpy.types.UIList):
+    """One row for each photo, folder or video."""
+
+    bl_idname = "IMAGE_TO_MESH_UL_photos"
+
+    def draw_item(
+        self, context, layout, data, item, icon, active_data, active_property, index=0, flags=0
+    ) -> None:
+        path = bpy.path.abspath(item.filepath)
+        row = layout.row(align=True)
+        number = thumbnail(path)
+        if number:
+            row.label(text=item.name, icon_value=number)
+        else:
+            row.label(text=item.name, icon="FILE_FOLDER" if Path(path).is_dir() else "ERROR")
+        row.label(text="", icon=ICONS[item.status])
+
+
+class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
+    bl_idname = "IMAGE_TO_MESH_PT_photos"
+    bl_label = "Photos & Video"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Image to Mesh"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        photos = context.scene.image_to_mesh_photos
+        row = layout.row()
+        row.template_list(
+            IMAGE_TO_MESH_UL_photos.bl_idname, "", photos, "pictures", photos, "active", rows=4
+        )
+        side = row.column(align=True)
+        side.operator("image_to_mesh.add_photos", text="", icon="ADD")
+        side.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
+        side.separator()
+        side.operator("image_to_mesh.clear_photos", text="", icon="X")
+        if photos.active < len(photos.pictures):
+            item = photos.pictures[photos.active]
+            number = thumbnail(bpy.path.abspath(item.filepath))
+            if number:
+                layout.template_icon(icon_value=number, scale=6.0)
+            if item.sentence:
+                is_good = item.status in {"USED", "REMARK"}
+                icon = "CHECKMARK" if is_good else "ERROR"
+                draw_wrapped(layout, context, item.sentence, icon=icon)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(photos, "kind")
+        column.prop(photos, "cameras")
+        column.prop(photos, "masks")
+        column.prop(photos, "max_frames")
+        column.prop(photos, "use_size")
+        if not session.is_running():
+            button = layout.row()
+            button.scale_y = 1.4
+            button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
+            button.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+        _draw_remarks(layout, context, photos.remarks)
+
+
+def _draw_remarks(layout: bpy.types.UILayout, context: bpy.types.Context, text: str) -> None:
+    """What became of pictures that have no row of their own, such as a video's frames."""
+    remarks = json.loads(text) if text else []
+    if not remarks:
+        return
+    box = layout.box()
+    for name, is_used, sentence in remarks[:MOST_REMARKS]:
+        icon = "CHECKMARK" if is_used else "ERROR"
+        draw_wrapped(box, context, sentence or name, icon=icon)
+    if len(remarks) > MOST_REMARKS:
+        box.label(text=f"... and {len(remarks) - MOST_REMARKS} more")
+
+
+CLASSES = (IMAGE_TO_MESH_UL_photos, IMAGE_TO_MESH_PT_photos)
+
+
+def register() -> None:
+    global _thumbnails
+    _thumbnails = bpy.utils.previews.new()
+
+
+def unregister() -> None:
+    global _thumbnails
+    if _thumbnails is not None:
+        bpy.utils.previews.remove(_thumbnails)
+    _thumbnails = None
