@@ -1,0 +1,85 @@
+"""Other kinds of object from a finished one: a point cloud, and a volume."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
+import bpy
+from bpy.props import IntProperty
+
+from ..inference.errors import ImageToMeshError
+from .scene.points import add_point_cloud, sample_surface
+from .scene.volume import add_volume
+
+
+class _FromMesh:
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        obj = context.active_object
+        reason = None
+        if obj is None or obj.type != "MESH" or not obj.data.polygons:
+            reason = "Select a mesh with faces"
+        elif context.mode != "OBJECT":
+            reason = "Leave Edit Mode first"
+        if reason is not None:
+            cls.poll_message_set(reason)  # pyright: ignore[reportAttributeAccessIssue]
+        return reason is None
+
+
+class IMAGE_TO_MESH_OT_add_point_cloud(_FromMesh, bpy.types.Operator):
+    """Spread points evenly over the active mesh."""
+
+    bl_idname = "image_to_mesh.add_point_cloud"
+    bl_label = "Point Cloud"
+    bl_description = (
+        "Add a point cloud spread evenly over the active object's surface, with its texture's"
+        " colours and its normals"
+    )
+
+    count: IntProperty(
+        name="Points",
+        description="How many points there will be",
+        default=50_000,
+        min=1,
+        soft_max=1_000_000,
+        max=20_000_000,
+    )
+    seed: IntProperty(name="Seed", description="Another one spreads them otherwise", min=0)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        obj = context.active_object
+        assert obj is not None  # poll has looked
+        samples = sample_surface(obj, self.count, self.seed)
+        try:
+            add_point_cloud(context, obj, samples)
+        except ImageToMeshError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class IMAGE_TO_MESH_OT_add_volume(_FromMesh, bpy.types.Operator):
+    """Fill the active mesh with a volume that follows it."""
+
+    bl_idname = "image_to_mesh.add_volume"
+    bl_label = "Volume"
+    bl_description = (
+        "Add an OpenVDB volume that fills the active object and follows its changes. Best for"
+        " closed meshes"
+    )
+
+    voxels: IntProperty(
+        name="Voxels",
+        description="Voxels along the diagonal of the object's bounding box",
+        default=128,
+        min=8,
+        soft_max=512,
+        max=2048,
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        obj = context.active_object
+        assert obj is not None  # poll has looked
+        add_volume(context, obj, self.voxels)
+        return {"FINISHED"}
