@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import CutOutError
-from ..field.triplane import TriplaneField
+from ..field.triplane import LATTICE, TriplaneField
 from .attention import Attention, FeedForward
 from .checkpoint import build, read, take_on
 from .vit import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
@@ -344,6 +344,7 @@ class TripoSR:
         *,
         picture_side: int = PICTURE_SIDE,
         chunk: int = 1 << 17,
+        cells: int = LATTICE,
     ) -> Reconstructed:
         """Reconstruct the subject of a picture.
 
@@ -354,6 +355,7 @@ class TripoSR:
             picture_side: What the framed picture is scaled to; a multiple of 16. Less needs less
                 memory and shows less.
             chunk: Points that the field decodes at once; less needs less memory.
+            cells: Of the field's coarse look, along each side.
 
         Raises:
             CutOutError: Nothing is cut out.
@@ -361,7 +363,13 @@ class TripoSR:
         framed = frame_subject(rgb, mask)
         planes = self.planes(framed.rgb, report, picture_side)
         field = TriplaneField(
-            planes, self._net.decoder, SURFACE_DENSITY, RADIUS, report, chunk=chunk
+            planes,
+            self._net.decoder,
+            SURFACE_DENSITY,
+            RADIUS,
+            report,
+            chunk=chunk,
+            cells=cells,
         )
         return Reconstructed(field, framed.x0, framed.y0, framed.side)
 
