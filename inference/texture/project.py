@@ -1,4 +1,8 @@
-"""Paint an atlas with the picture where it sees the surface, and with a guess elsewhere."""
+"""Paint an atlas with the picture where it sees the surface, and with a guess elsewhere.
+
+What is known is a picture and where it may be trusted; what is not shown is completed on the mesh:
+from a field that has colours, or by spreading what the picture shows over the surface.
+"""
 
 from __future__ import annotations
 
@@ -11,81 +15,143 @@ from ..camera import CropView
 from ..image import blur, sample
 from .charts import face_vectors, split_faces
 from .complete import bleed_outwards, hidden_side
+from .diffuse import diffuse, mesh_edges
 from .pack import Atlas
-from .raster import depth_buffer, rasterise
+from .raster import depth_buffer
+from .surface_map import SurfaceMap, enlarged_rows, map_surface
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 GRAZING = 0.12  # cosine at which the picture stops being trusted
 HEAD_ON = 0.42  # cosine from which it is trusted fully
-SOFTENING = 0.12  # distance behind the visible surface for each step of blur, in the view's units
-CHUNK = 1_000_000  # texels painted at once; bounds memory to some 200 MB
+SOURCE = (0.3, 0.6)  # cosines from which a pixel may colour what is hidden, hardly and fully
+HINT = 0.15  # weight of the rim's colour on the surface behind it, against what is seen
+SPREAD = 1.5 / 128  # blur of the colours that spread, in sides of the crop
+CHUNK = 400_000  # points whose hidden colour is asked for at once
+ROWS = 128  # of the map, painted at once; bounds memory
 
 
 def paint(
     positions: Floats,
-    quads: NDArray[np.int32],
+    faces: Ints,
     atlas: Atlas,
     view: CropView,
     crop: Floats,
     inside: Floats,
     report: Callable[[float], None],
     elsewhere: Callable[[Floats], Floats] | None = None,
+    surface: SurfaceMap | None = None,
 ) -> NDArray[np.uint8]:
     """Fill the atlas with colour.
 
     Args:
         positions: (V, 3) in the view frame.
-        quads: (F, 4).
+        faces: (F, K).
         atlas: Where each face lies in the texture.
         view: The camera of the crop.
         crop: (S, S, 3) float32 0..1 sRGB colours of the crop.
         inside: (S, S) crop pixels to the silhouette, positive inside.
         report: Called with the finished share, 0 to 1; raises to cancel.
         elsewhere: Colours (N, 3) sRGB 0..1 at (N, 3) points of the view frame that the picture does
-            not show; carried over from the silhouette if None.
+            not show; what the picture shows spreads over the surface if None.
+        surface: The atlas's surface map if it is already there.
 
     Returns:
         (size, size, 3) uint8 sRGB, row 0 on top, painted in every pixel.
     """
-    size = atlas.size
     report(0.0)
-    corner_pixels = atlas.uvs * np.float32(size)
-    corner_pixels[..., 1] = size - corner_pixels[..., 1]
-    buffer = rasterise(split_faces(corner_pixels), size, size)
-    triangles = split_faces(quads)
+    surface = surface or map_surface(faces, atlas)
     report(0.25)
-
-    vertex = np.concatenate([positions, vertex_normals(positions, quads)], axis=1)
+    normals = vertex_normals(positions, faces)
     side = crop.shape[0]
-    front = _front(positions, triangles, view, side)
+    front = _front(positions, split_faces(faces), view, side)
     subject = bleed_outwards(crop, inside > min(1.5, 0.3 * float(inside.max())))
-    hidden = _softened(hidden_side(crop, inside)) if elsewhere is None else []
-    report(0.4)
+    report(0.35)
 
-    texture = np.zeros((size * size, 3), np.uint8)
-    covered = np.flatnonzero(buffer.triangle >= 0)
-    for start in range(0, len(covered), CHUNK):
-        report(0.4 + 0.5 * start / len(covered))
-        texel = covered[start : start + CHUNK]
-        corners = triangles[buffer.triangle.ravel()[texel]]
-        weights = buffer.weights.reshape(-1, 3)[texel]
-        here = np.einsum("nk,nkc->nc", weights, vertex[corners])
-        points, normals = here[:, :3], here[:, 3:]
-        normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        where = view.crop_coordinates(points, side)
-        first = _sample(front, where)[:, 0]
-        rim = _sample(inside[..., None], where)[:, 0]
-        trust = _trust(points, normals, first, rim, inside)[:, None]
-        if elsewhere is None:
-            guess = _sample_softened(hidden, where, np.maximum(points[:, 2] - first, 0))
-        else:
-            guess = elsewhere(points)
-        colour = trust * _sample(subject, where) + (1 - trust) * guess
-        texture[texel] = np.clip(colour, 0, 1) * 255 + 0.5
-    report(0.9)
-    is_covered = buffer.triangle >= 0
-    return bleed_outwards(texture.reshape(size, size, 3), is_covered)
+    here = surface.of_vertices(np.concatenate([positions, normals], axis=1))
+    points, facing = here[:, :3], _unit(here[:, 3:])
+    where = view.crop_coordinates(points, side)
+    trust = _trust(points, facing, _sample(front, where)[:, 0], inside, where)
+    report(0.5)
+    if elsewhere is None:
+        hidden = surface.of_vertices(
+            spread_colours(positions, normals, faces, view, front, subject, inside)
+        )
+    else:
+        hidden = _asked(elsewhere, points, trust, report)
+    report(0.75)
+
+    grid = surface.covered.shape
+    where, hidden = where.reshape(*grid, 2), hidden.reshape(*grid, 3)
+    texture = np.empty((atlas.size, atlas.size, 3), np.uint8)
+    for first in range(0, grid[0], ROWS):
+        report(0.75 + 0.25 * first / grid[0])
+        last = min(first + ROWS, grid[0])
+        rows = slice(first * surface.factor, last * surface.factor)
+        spots, guess, sure = (
+            enlarged_rows(part, surface.factor, first, last)
+            for part in (where, hidden, trust.reshape(*grid, 1))
+        )
+        sure = sure.reshape(*spots.shape[:2], 1)
+        colour = guess + sure * (sample(subject, spots) - guess)
+        texture[rows] = np.clip(colour, 0, 1) * 255 + 0.5
+    return texture
+
+
+def spread_colours(
+    positions: Floats,
+    normals: Floats,
+    faces: Ints,
+    view: CropView,
+    front: Floats,
+    subject: Floats,
+    inside: Floats,
+) -> Floats:
+    """(V, 3) colours of the vertices, carried over the surface from where the picture shows it well.
+
+    Args:
+        positions: (V, 3) in the view frame.
+        normals: (V, 3) unit.
+        faces: (F, K).
+        view: The camera of the crop.
+        front: (S, S, 1) depth of the first surface.
+        subject: (S, S, 3) sRGB 0..1, without background.
+        inside: (S, S) crop pixels to the silhouette, positive inside.
+    """
+    side = subject.shape[0]
+    where = view.crop_coordinates(positions, side)
+    trust = _trust(positions, normals, _sample(front, where)[:, 0], inside, where, SOURCE)
+    shown = _sample(blur(subject, SPREAD * side), where)
+    # What turns away usually continues the rim in front of it, more than it does what is far off.
+    direction = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+    away = np.clip((normals * direction).sum(axis=1), 0, 1)
+    behind = _sample(blur(hidden_side(subject, inside), 0.5 * SPREAD * side), where)
+    hint = HINT * away * (1 - trust)
+    weight = trust + hint
+    colours = (trust[:, None] * shown + hint[:, None] * behind) / np.maximum(weight, 1e-9)[:, None]
+    found = diffuse(positions, normals, mesh_edges(faces), colours, weight)
+    return np.clip(found, 0, 1)
+
+
+def _asked(
+    elsewhere: Callable[[Floats], Floats],
+    points: Floats,
+    trust: Floats,
+    report: Callable[[float], None],
+) -> Floats:
+    """(N, 3) colours from elsewhere, asked for only where the picture is not trusted fully."""
+    hidden = np.zeros_like(points)
+    needed = np.flatnonzero(trust < 1)
+    for start in range(0, len(needed), CHUNK):
+        report(0.5 + 0.25 * start / len(needed))
+        some = needed[start : start + CHUNK]
+        hidden[some] = elsewhere(points[some])
+    return hidden
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def vertex_normals(positions: Floats, faces: NDArray[np.int32]) -> Floats:
@@ -109,22 +175,31 @@ def _front(positions: Floats, triangles: NDArray[np.int32], view: CropView, side
     return bleed_outwards(depth[..., None], seen)
 
 
-def _trust(points: Floats, normals: Floats, front: Floats, rim: Floats, inside: Floats) -> Floats:
+def _trust(
+    points: Floats,
+    normals: Floats,
+    front: Floats,
+    inside: Floats,
+    where: Floats,
+    cosines: tuple[float, float] = (GRAZING, HEAD_ON),
+) -> Floats:
     """How far the picture's colour may be used at each point, 0 to 1.
 
     Args:
         points: (N, 3) in the view frame.
         normals: (N, 3) unit.
         front: (N,) depth of the first surface in the direction of each point.
-        rim: (N,) crop pixels to the silhouette at each point.
         inside: (S, S) crop pixels to the silhouette.
+        where: (N, 2) the points' places in the crop.
+        cosines: Between normal and ray, from which it is used hardly, and fully.
     """
     direction = points / np.linalg.norm(points, axis=1, keepdims=True)
     facing = -(normals * direction).sum(axis=1)
-    trust = np.clip((facing - GRAZING) / (HEAD_ON - GRAZING), 0, 1)
+    trust = np.clip((facing - cosines[0]) / (cosines[1] - cosines[0]), 0, 1)
     pixel = 2.0 / inside.shape[0]  # the depth buffer is that coarse, and steep faces vary within it
     trust *= points[:, 2] < front + 3 * pixel * (1 + 1 / np.maximum(facing, 0.2))
     feather = min(3.0, 0.5 * float(inside.max()))
+    rim = _sample(inside[..., None], where)[:, 0]
     return (trust * np.clip(rim / feather, 0, 1)).astype(np.float32)
 
 
@@ -136,28 +211,3 @@ def _sample(image: Floats, where: Floats) -> Floats:
     grid[: len(where)] = where
     samples = sample(image, grid.reshape(rows, columns, 2))
     return samples.reshape(rows * columns, -1)[: len(where)]
-
-
-def _softened(image: Floats) -> list[Floats]:
-    """The image and ever softer versions of it."""
-    blurs = (4.0, 10.0, 22.0)  # pixels in an image of 512
-    return [image] + [blur(image, sigma * image.shape[0] / 512) for sigma in blurs]
-
-
-def _sample_softened(levels: list[Floats], where: Floats, behind: Floats) -> Floats:
-    """Samples that grow softer the further behind the visible surface they lie.
-
-    Along a side wall all points fall on the same pixels of the rim; without the blur each pixel of
-    the rim would be drawn out into a streak.
-
-    Args:
-        levels: Images, sharp first.
-        where: (N, 2) continuous pixel coordinates.
-        behind: (N,) distance behind the visible surface in the view's units.
-    """
-    samples = np.stack([_sample(level, where) for level in levels])
-    level = np.clip(behind / SOFTENING, 0, len(levels) - 1)
-    low = np.minimum(level.astype(np.int64), len(levels) - 2)
-    part = (level - low)[:, None]
-    rows = np.arange(len(where))
-    return (samples[low, rows] * (1 - part) + samples[low + 1, rows] * part).astype(np.float32)

@@ -10,7 +10,16 @@ import unwrapping
 from image_to_mesh.inference.camera import CropView, PinholeCamera
 from image_to_mesh.inference.surface.nets import surface_nets
 from image_to_mesh.inference.surface.topology import face_neighbours
-from image_to_mesh.inference.texture import charts, complete, crossings, pack, project, raster
+from image_to_mesh.inference.texture import (
+    charts,
+    complete,
+    crossings,
+    diffuse,
+    pack,
+    project,
+    raster,
+    surface_map,
+)
 
 
 def bumpy_blob(size=56):
@@ -250,3 +259,87 @@ def test_painting_puts_the_picture_where_it_sees_and_the_guess_behind(blob):
     front = (normal[:, 2] < -0.75) & (middle[:, 2] < view.distance - 0.3)
     assert front.sum() > 50
     assert np.abs(colour[front, :2] - expected[front]).max() < 0.06
+
+
+def test_colours_spread_along_the_surface_not_through_it():
+    """A thin sheet: red is known on the front's left half, blue on the back's right half."""
+    x, y = np.meshgrid(np.linspace(0, 1, 40), np.linspace(0, 1, 40))
+    flat = np.stack([x.ravel(), y.ravel()], axis=1)
+    sheet = [np.column_stack([flat, np.full(1600, z)]) for z in (0.0, 0.01)]
+    positions = np.concatenate(sheet).astype(np.float32)
+    normals = np.repeat(np.array([[0, 0, -1], [0, 0, 1]], np.float32), 1600, axis=0)
+    index = np.arange(1600).reshape(40, 40)
+    edges = np.concatenate(
+        [
+            np.stack([a.ravel(), b.ravel()], 1)
+            for a, b in ((index[:, 1:], index[:, :-1]), (index[1:], index[:-1]))
+        ]
+    )
+    edges = np.concatenate([edges, edges + 1600])
+    colour = np.zeros((3200, 2), np.float32)
+    known = np.zeros(3200, np.float32)
+    left = flat[:, 0] < 0.5
+    colour[:1600][left], known[:1600][left] = [1, 0], 1
+    colour[1600:][~left], known[1600:][~left] = [0, 1], 1
+    found = diffuse.diffuse(positions, normals, edges, colour, known)
+    assert found[:1600, 0].min() > 0.8
+    assert found[1600:, 1].min() > 0.8
+
+
+def test_an_unknown_ring_becomes_a_slope_between_what_it_joins():
+    count = 200
+    ring = np.arange(count)
+    angle = 2 * np.pi * ring / count
+    positions = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1).astype(np.float32)
+    edges = np.stack([ring, np.roll(ring, -1)], axis=1)
+    known = np.zeros(count, np.float32)
+    known[[0, 100]] = 1
+    values = np.where(ring == 100, 1.0, 0.0)[:, None].astype(np.float32)
+    found = diffuse.diffuse(positions, positions, edges, values, known)[:, 0]
+    assert 0.3 < found[50] < 0.7
+    assert 0.3 < found[150] < 0.7
+    assert found[10] < 0.35
+    assert found[90] > 0.65
+
+
+def test_the_surface_map_finds_the_surface_and_continues_it_beyond_the_charts(blob):
+    positions, quads, _, atlas = blob
+    surface = surface_map.map_surface(quads, atlas)
+    assert surface.factor == 1
+    points = surface.of_vertices(positions).reshape(512, 512, 3)
+    uvs = charts.split_faces(atlas.uvs)
+    middle = uvs.mean(axis=1) * 512
+    column, row = middle[:, 0].astype(int), (512 - middle[:, 1]).astype(int)
+    place = positions[charts.split_faces(quads)].mean(axis=1)
+    error = np.linalg.norm(points[row, column] - place, axis=1)
+    assert np.percentile(error, 99) < 3 * atlas.texel
+    # Beyond a border the steps from texel to texel stay what they are inside.
+    near = ~surface.covered & (np.roll(surface.covered, 1, 0) | np.roll(surface.covered, 1, 1))
+    step = np.linalg.norm(points[near] - np.roll(points, 1, 1)[near], axis=1)
+    assert np.percentile(step, 80) < 4 * atlas.texel
+
+
+def test_a_large_texture_is_painted_from_a_smaller_map():
+    assert [surface_map.map_factor(size) for size in (512, 1024, 2048, 4096, 1500, 1501)] == [
+        1, 1, 2, 4, 2, 1,
+    ]  # fmt: skip
+    image = np.random.default_rng(0).random((20, 20, 2)).astype(np.float32)
+    whole = surface_map.enlarged_rows(image, 4, 0, 20)
+    assert whole.shape == (80, 80, 2)
+    parts = [surface_map.enlarged_rows(image, 4, a, a + 5) for a in range(0, 20, 5)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+
+
+def test_hidden_colours_of_another_source_go_where_the_picture_does_not_see(blob):
+    positions, quads, _, atlas = blob
+    crop = np.full((64, 64, 3), [1, 0, 0], np.float32)
+    inside = np.full((64, 64), 20, np.float32)
+    green = np.array([0, 1, 0], np.float32)
+    texture = project.paint(
+        positions, quads, atlas, crop_view(), crop, inside, lambda s: None,
+        lambda points: np.broadcast_to(green, points.shape).astype(np.float32),
+    )  # fmt: skip
+    normal = project.vertex_normals(positions, quads)[quads].mean(axis=1)
+    middle = atlas.uvs.mean(axis=1) * 512
+    colour = texture[(511.5 - middle[:, 1]).astype(int), middle[:, 0].astype(int)]
+    assert (colour[normal[:, 2] > 0.3] == [0, 255, 0]).all(axis=1).mean() > 0.99
