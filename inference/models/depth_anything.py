@@ -59,12 +59,16 @@ class DepthEstimate:
         depth: (H, W) float32, > 0: metres if ``is_metric``, else relative with median 1.
         nearness: (H, W) float32 inverse depth as the network said it, >= 0, with unknown scale
             and offset; None if the network says depth.
+        valid: (H, W) bool; False for sky, where the network knows it.
         is_metric: Whether the unit of ``depth`` is the metre.
+        fov_x: Horizontal field of view in radians, if the network says it.
     """
 
     depth: Floats
     nearness: Floats | None
+    valid: NDArray[np.bool_]
     is_metric: bool
+    fov_x: float | None = None
 
 
 class DepthAnythingNet(nn.Module):
@@ -299,10 +303,11 @@ class DepthAnything:
         if raw.shape != (height, width):
             resized = cv2.resize(raw, (width, height), interpolation=cv2.INTER_LINEAR)
             raw = np.asarray(resized, np.float32)
+        valid = np.ones((height, width), np.bool_)
         if self.is_metric:
-            return DepthEstimate(np.maximum(raw, np.float32(1e-3)), None, True)
+            return DepthEstimate(np.maximum(raw, np.float32(1e-3)), None, valid, True)
         raw = np.maximum(raw, 0)
-        return DepthEstimate(depth_from_nearness(raw, far), raw, False)
+        return DepthEstimate(depth_from_nearness(raw, far), raw, valid, False)
 
 
 def network_size(

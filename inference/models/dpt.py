@@ -129,7 +129,8 @@ class DptHead(nn.Module):
             report: Called between steps; raises to cancel.
 
         Returns:
-            (B, outputs, 14 * rows, 14 * columns) before any activation; the sky comes last.
+            (B, outputs, 14 * rows, 14 * columns) float32 before any activation; the sky comes
+            last.
         """
         tick = report or (lambda: None)
         scratch = self.scratch
@@ -187,10 +188,16 @@ class DptHead(nn.Module):
 
 
 def _applied(head: nn.Module, x: Tensor) -> Tensor:
-    """Last layers on a band that already has its border rows."""
+    """Last layers on a band that already has its border rows, float32.
+
+    Half precision would turn smooth depth into terraces; the very last sum is cheap to do exactly.
+    """
     first, _, last = head.children()
     assert isinstance(first, nn.Conv2d)
-    return last(F.conv2d(x, first.weight, first.bias, padding=(0, 1)).relu_())
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    x = F.conv2d(x, first.weight, first.bias, padding=(0, 1)).relu_().float()
+    return F.conv2d(x, last.weight.float(), last.bias.float())
 
 
 def enlarged_rows(x: Tensor, first: int, last: int, height: int, width: int) -> Tensor:
