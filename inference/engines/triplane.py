@@ -36,6 +36,7 @@ SMOOTHING = 2  # rounds; takes off the ripples between the features of a plane
 FOV = 0.6981317  # of the network's square when the camera is unknown: 40 degrees, as in training
 BLENDED = 4096  # vertices that tell how the field's colours differ from the picture's, at most
 GAIN = (0.6, 1.7)  # least and most that the field's colours are stretched
+DOUBT = 0.03**2  # variance of colours under which they do not tell a gain
 
 # Rows: what is right, down and away from the viewer, in the field's frame.
 AXES: dict[Axes, NDArray[np.float64]] = {
@@ -169,10 +170,7 @@ def _field_colours(
         return None
     gain, offset = np.ones(3), np.zeros(3)
     if len(known) >= 32:
-        shown = colour[row[known], column[known]]
-        gain = np.asarray(shown.std(axis=0), np.float64) / np.maximum(said.std(axis=0), 1e-3)
-        gain = np.clip(gain, *GAIN)
-        offset = shown.mean(axis=0) - gain * said.mean(axis=0)
+        gain, offset = _colour_change(said, colour[row[known], column[known]])
 
     def paint(points: Floats) -> Floats:
         found = field.query(placement.to_solid(points)).colour
@@ -180,3 +178,14 @@ def _field_colours(
         return np.clip(found * gain + offset, 0, 1).astype(np.float32)
 
     return paint
+
+
+def _colour_change(said: Floats, shown: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gain and offset of each channel that bring some colours (N, 3) closest to others."""
+    first, second = said.astype(np.float64), shown.astype(np.float64)
+    apart = first - first.mean(axis=0)
+    together = (apart * (second - second.mean(axis=0))).mean(axis=0)
+    # Where hardly anything varies, nothing tells the gain: it stays near one.
+    gain = (together + DOUBT) / ((apart**2).mean(axis=0) + DOUBT)
+    gain = np.clip(gain, *GAIN)
+    return gain, second.mean(axis=0) - gain * first.mean(axis=0)

@@ -288,7 +288,7 @@ def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
     levels = torch.from_numpy(np.floor(np.clip(frame, 0, 1) * 255).transpose(2, 0, 1).copy())
     tall, wide = frame.shape[:2]
     scale = RESIZED / min(tall, wide)
-    size = (int(tall * scale), int(wide * scale))
+    size = (RESIZED * tall // min(tall, wide), RESIZED * wide // min(tall, wide))
     small = F.interpolate(levels[None], size, mode="bicubic", antialias=True)[0]
     down, right = (size[0] - SEEN) // 2, (size[1] - SEEN) // 2
     seen = small[:, down : down + SEEN, right : right + SEEN].round().clamp(0, 255) / 255
