@@ -199,6 +199,7 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         module="depth_anything_3",
         gpu_mb=2200,
         cpu_mb=4000,
+        config=(("is_metric", True),),
         is_heavy=True,
     ),
     ModelEntry(

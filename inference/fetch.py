@@ -19,6 +19,7 @@ import hashlib
 import logging
 import queue
 import shutil
+import signal
 import socket
 import ssl
 import threading
@@ -375,6 +376,7 @@ class _Stream:
             raise
 
     def _read(self, method: str, url: str, token: str | None, headers: dict[str, str]) -> None:
+        _survive_closed_connections()
         try:
             with _followed(method, url, token, headers) as response:
                 self._put(response)
@@ -408,6 +410,7 @@ def _call(
     answers: queue.SimpleQueue[Message | BaseException] = queue.SimpleQueue()
 
     def ask() -> None:
+        _survive_closed_connections()
         try:
             with _followed(method, url, token, headers, is_lookup=is_lookup) as response:
                 answers.put(response.headers)
@@ -426,6 +429,15 @@ def _call(
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+
+def _survive_closed_connections() -> None:
+    """Let a write to a connection that the other side closed be an error of this thread.
+
+    Python on its own ignores the signal that comes first; inside Blender it would end Blender.
+    """
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows, which knows no such signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
 
 
 def _followed(

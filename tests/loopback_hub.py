@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -72,8 +73,15 @@ class LoopbackHub:
         self._server.daemon_threads = True
         port = self._server.server_address[1]
         self.address, self.far_address = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        threading.Thread(target=self._serve, daemon=True).start()
         return self
+
+    def _serve(self) -> None:
+        if hasattr(
+            signal, "pthread_sigmask"
+        ):  # inside Blender a client that leaves would end Blender
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+        self._server.serve_forever(0.01)
 
     def __exit__(self, *_error: object) -> None:
         self.is_closing.set()

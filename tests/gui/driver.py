@@ -7,6 +7,7 @@ FOLDER holds ``picture.png`` and receives ``SCENARIO.json`` and screenshots.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 import json
@@ -336,9 +337,72 @@ def quit_blender() -> Script:
     yield 1.0
 
 
+def models() -> Script:
+    """Get a model in the preferences from a hub on this computer: cancel, go on, check, delete."""
+    sys.path.insert(0, str(FOLDER))
+    from loopback_hub import LoopbackHub
+
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
+    weights = importlib.import_module(f"{PACKAGE}.inference.weights")
+    buttons = importlib.import_module(f"{PACKAGE}.operators.models")
+    folder = importlib.import_module(f"{PACKAGE}.operators.preferences").models_folder()
+    file = catalogue.ModelFile("model.safetensors")
+    entry = dataclasses.replace(
+        catalogue.model("da3-small"), repo="owner/da3", revision=None, files=(file,)
+    )
+    buttons.model = lambda _id: entry
+    header = b'{"weight":{"dtype":"U8","shape":[4000000],"data_offsets":[0,4000000]}}'
+    content = len(header).to_bytes(8, "little") + header + bytes(4_000_000)
+
+    def press(name: str) -> None:
+        with bpy.context.temp_override(window=window()):
+            getattr(bpy.ops.image_to_mesh, name)("EXEC_DEFAULT", model=entry.id)
+
+    with LoopbackHub(files={"owner/da3/model.safetensors": content}, pace=0.4) as hub:
+        os.environ["HF_ENDPOINT"] = hub.address
+        area, _ = view()  # a window of its own would not fit on the display
+        area.type = "PREFERENCES"
+        bpy.context.preferences.active_section = "ADDONS"
+        bpy.context.window_manager.addon_search = TAB
+        with bpy.context.temp_override(window=window(), area=area):
+            bpy.ops.preferences.addon_expand(module=PACKAGE)
+            bpy.ops.screen.screen_full_area()
+        yield 2.0
+        yield from screenshot("models_offline")
+        bpy.context.preferences.system.use_online_access = False
+        press("download_model")
+        yield from wait(lambda: not session().is_running(), 10, "The refusal")
+        facts["offline"] = session().last_event.message
+        assert not hub.seen, f"asked {hub.seen} while offline"
+
+        bpy.context.preferences.system.use_online_access = True
+        press("download_model")
+        yield from wait_for_stage(0.3)
+        yield from screenshot("models_during")
+        pressed = time.monotonic()
+        bpy.ops.image_to_mesh.cancel()
+        yield from wait_for_thread()
+        facts["seconds_to_stop"] = round(time.monotonic() - pressed - 0.5, 2)
+        facts["after_cancel"] = weights.status(entry, folder).state
+        hub.pace = 0.0
+        press("download_model")
+        yield from wait(lambda: not session().is_running(), 60, "The rest of the download")
+        facts["ranges"] = hub.ranges()
+        facts["installed"] = [session().last_summary, weights.status(entry, folder).state]
+        press("verify_model")
+        yield from wait(lambda: not session().is_running(), 60, "The check")
+        facts["checked"] = session().last_summary
+        yield 0.5
+        yield from screenshot("models_after")
+        press("delete_model")
+        facts["after_delete"] = weights.status(entry, folder).state
+        bpy.ops.image_to_mesh.free_memory()
+    yield 0.5
+
+
 SCENARIOS = {
     function.__name__: function
-    for function in (generate, cancel, open_file, undo, delete_scene, disable, quit_blender)
+    for function in (generate, cancel, open_file, undo, delete_scene, disable, quit_blender, models)
 }
 
 

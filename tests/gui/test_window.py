@@ -67,6 +67,7 @@ def box() -> Box:
     shutil.rmtree(box.shared, ignore_errors=True)
     (box.shared / "home").mkdir(parents=True)
     shutil.copy(HERE / "driver.py", box.shared)
+    shutil.copy(HERE.parent / "loopback_hub.py", box.shared)
     shutil.copy(PICTURE, box.shared / "picture.png")
     return box
 
@@ -156,6 +157,19 @@ def test_blender_stays_healthy_when_something_happens_mid_job(play, scenario: st
 
 def test_result_of_a_deleted_scene_is_thrown_away(play) -> None:
     assert "was deleted" in play("delete_scene").facts["message"]
+
+
+def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None:
+    played = play("models")
+    facts = played.facts
+    assert "Allow Online Access" in facts["offline"]
+    assert facts["after_cancel"] == "partial"
+    assert facts["seconds_to_stop"] < 1.0
+    assert facts["ranges"][-1] is not None  # it went on where it had stopped
+    assert facts["installed"] == [["Depth Anything 3 Small is installed."], "installed"]
+    assert facts["checked"] == ["Depth Anything 3 Small is what was installed."]
+    assert facts["after_delete"] == "missing"
+    assert "/panels/" not in played.output, played.output  # no traceback from drawing
 
 
 def test_quitting_mid_job_ends_blender(box: Box, play) -> None:

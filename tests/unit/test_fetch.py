@@ -4,6 +4,8 @@ import errno
 import hashlib
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections import namedtuple
 from itertools import pairwise
@@ -167,6 +169,25 @@ def test_circles_end(hub):
     hub.answers = [(302, {"Location": "/owner/model/resolve/main/model.bin"})] * 9
     with pytest.raises(WeightsError, match="in circles"):
         look_up(url_of(hub), None, lambda: None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such signal")
+def test_a_closed_connection_does_not_end_blender():
+    """Blender, unlike Python, leaves the signal of a write to a closed connection on."""
+    code = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[1]); import conftest;"
+        "from image_to_mesh.inference import fetch;"
+        "signal.signal(signal.SIGPIPE, signal.SIG_DFL); fetch.RETRY_WAITS = ();"
+        "r, w = os.pipe(); os.close(r);"
+        "fetch._followed = lambda *_, **__: os.write(w, b'GET');\n"
+        "for ask in (lambda: fetch.look_up('https://x', None, lambda: None),"
+        " lambda: fetch._Stream('https://x', None, {}, lambda: None)):\n"
+        "    try: ask()\n"
+        "    except Exception as error: print('told:', error)"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).resolve().parents[1])]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.count("told: ")) == (0, 2), result
 
 
 def test_only_secure_addresses():
