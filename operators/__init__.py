@@ -10,6 +10,7 @@ from . import (
     check_cutout,
     command,
     copy_report,
+    derive,
     generate,
     import_picture,
     live,
@@ -31,6 +32,8 @@ CLASSES = (
     batch.IMAGE_TO_MESH_OT_batch,
     refine.IMAGE_TO_MESH_OT_refine,
     *models.CLASSES,
+    derive.IMAGE_TO_MESH_OT_add_point_cloud,
+    derive.IMAGE_TO_MESH_OT_add_volume,
     *photos.CLASSES,
 )
 

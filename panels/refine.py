@@ -35,3 +35,6 @@ class IMAGE_TO_MESH_PT_refine(bpy.types.Panel):
         row = layout.row()
         row.operator("image_to_mesh.refine", icon="FILE_REFRESH")
         row.prop(settings, "is_live", text="", icon="PLAY", toggle=True)
+        others = layout.row(align=True)
+        others.operator("image_to_mesh.add_point_cloud", icon="OUTLINER_OB_POINTCLOUD")
+        others.operator("image_to_mesh.add_volume", icon="OUTLINER_OB_VOLUME")
