@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..contracts import Picture
 from ..errors import CutOutError
+from .guided import guided_coefficients
 from .masks import Mask, bounded_size, components, disc, grown, resize_mask
 from .plain_background import plain_background_mask as plain_background_mask
 
@@ -88,7 +89,8 @@ def refine_mask(rgb: NDArray[np.uint8], coarse: Mask) -> Mask:
     start = resize_mask(coarse, (work_height, work_width))
     cell = max(work_width / coarse.shape[1], work_height / coarse.shape[0], 1.0)
     radius = max(2, round(1.5 * cell))
-    filtered = _guided_filter(guide, start, radius, 1e-4)
+    slope, offset = guided_coefficients(guide, start, radius, 1e-4)
+    filtered = (slope * guide).sum(axis=2) + offset
     # The filter is soft where colours differ little; steepen it about the outline.
     sharp = np.clip((filtered - 0.5) * 2.0 + 0.5, 0.0, 1.0)
     reach = max(2.0, 2.0 * cell)
@@ -166,41 +168,6 @@ def _require_subject(solid: NDArray[np.generic]) -> None:
             "No subject was found in the picture; give a mask, or set Cut-out to None to use the "
             "whole picture."
         )
-
-
-def _guided_filter(guide: NDArray[np.float32], values: Mask, radius: int, smoothing: float) -> Mask:
-    """Filter ``values`` (H, W) so that edges follow the colours of ``guide`` (H, W, 3)."""
-    side = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.boxFilter(array, -1, side, borderType=cv2.BORDER_REFLECT), np.float32)
-
-    guide_mean, value_mean = mean(guide), mean(values)
-    red, green, blue = (guide[..., i] for i in range(3))
-    mean_red, mean_green, mean_blue = (guide_mean[..., i] for i in range(3))
-    rr = mean(red * red) - mean_red * mean_red + smoothing
-    gg = mean(green * green) - mean_green * mean_green + smoothing
-    bb = mean(blue * blue) - mean_blue * mean_blue + smoothing
-    rg = mean(red * green) - mean_red * mean_green
-    rb = mean(red * blue) - mean_red * mean_blue
-    gb = mean(green * blue) - mean_green * mean_blue
-    vr = mean(red * values) - mean_red * value_mean
-    vg = mean(green * values) - mean_green * value_mean
-    vb = mean(blue * values) - mean_blue * value_mean
-    # The symmetric 3 x 3 system of every window, solved by cofactors.
-    c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
-    c_gg, c_gb, c_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-    determinant = rr * c_rr + rg * c_rg + rb * c_rb
-    slope = np.stack(
-        (
-            (c_rr * vr + c_rg * vg + c_rb * vb) / determinant,
-            (c_rg * vr + c_gg * vg + c_gb * vb) / determinant,
-            (c_rb * vr + c_gb * vg + c_bb * vb) / determinant,
-        ),
-        axis=2,
-    )
-    offset = value_mean - (slope * guide_mean).sum(axis=2)
-    return (mean(slope) * guide).sum(axis=2) + mean(offset)
 
 
 def _resampling_matrix(
