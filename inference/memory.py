@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Memory:
     has_card: bool | None
 
 
-def free_memory(device: str) -> Memory:
+def free_memory(device: str, *, may_wait: bool = True) -> Memory:
     """Look at what is free.
 
     The graphics card can only be asked through PyTorch, which takes seconds to load: it is asked when
@@ -42,18 +42,27 @@ def free_memory(device: str) -> Memory:
 
     Args:
         device: "auto", "cpu", "cuda" or "mps".
+        may_wait: Ask a graphics card even if nothing has run on it yet: the first question takes a
+            second and some of its memory. Blender's main thread must not.
     """
     main = _free_main_mb()
     if device == "cpu":
         return Memory(main, None, has_card=False)
-    torch = sys.modules.get("torch")
-    if torch is None:
+    torch = _loaded_torch()
+    if torch is None or not (may_wait or torch.cuda.is_initialized()):
         return Memory(main, None, has_card=None if device == "auto" else True)
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return Memory(main, torch.cuda.mem_get_info()[0] / MB, has_card=True)
     if device in ("auto", "mps") and torch.backends.mps.is_available():
         return Memory(main, main, has_card=True)  # it shares the main memory
     return Memory(main, None, has_card=False)
+
+
+def _loaded_torch() -> Any:
+    """PyTorch if it is loaded; None also while another thread is still loading it."""
+    torch = sys.modules.get("torch")
+    is_loading = getattr(getattr(torch, "__spec__", None), "_initializing", False)
+    return None if is_loading else torch
 
 
 def _free_main_mb() -> float | None:
@@ -94,7 +103,7 @@ def _free_windows_mb() -> float | None:
 def give_back() -> None:
     """Return what nothing uses any more, to the system and to the graphics card."""
     gc.collect()
-    torch = sys.modules.get("torch")
+    torch = _loaded_torch()
     if torch is None:
         return
     if torch.cuda.is_available() and torch.cuda.is_initialized():

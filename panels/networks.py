@@ -21,7 +21,7 @@ KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene
 def choices(settings: ReconstructionOptions) -> dict[Task, Choice]:
     """What would run at each stage with the settings as they are."""
     installed = installed_ids(models_folder())
-    memory = free_memory(preferred_device().lower())
+    memory = free_memory(preferred_device().lower(), may_wait=False)
     kind = KINDS[settings.engine]
     found: dict[Task, Choice] = {}
     for task in TASKS:

@@ -38,11 +38,12 @@ def licence_text(entry: ModelEntry) -> str:
 
 def status_text(entry: ModelEntry, status: weights.Status) -> str:
     """What of a model is there."""
+    to_fetch = f"{size_text(entry.size)} to download" if entry.size else "To download, size unknown"
     return {
         "installed": f"Installed, {size_text(status.size)}",
         "partial": f"{size_text(status.size)} of {size_text(entry.size)} have arrived",
         "damaged": "A file was lost or changed: download again",
-        "missing": f"{size_text(entry.size)} to download",
+        "missing": to_fetch,
     }[status.state]
 
 

@@ -17,6 +17,7 @@ from image_to_mesh.inference.memory import (
     Effort,
     Memory,
     free_memory,
+    give_back,
     is_out_of_memory,
     ladder,
     within_memory,
@@ -113,6 +114,41 @@ def test_free_memory_is_a_plausible_number():
     assert memory.main is not None
     assert 10 < memory.main < 10_000_000
     assert (memory.graphics, memory.has_card) == (None, False)
+
+
+class Card:
+    """Stands in for a graphics card of which nobody has asked for anything yet."""
+
+    def __init__(self, *, is_used):
+        self.is_used, self.asked = is_used, 0
+
+    def is_available(self):
+        return True
+
+    def is_initialized(self):
+        return self.is_used
+
+    def mem_get_info(self):
+        self.asked += 1
+        return 3 * 2**30, 8 * 2**30
+
+
+def test_the_main_thread_does_not_wait_for_a_card_nobody_used(monkeypatch):
+    card = Card(is_used=False)
+    monkeypatch.setattr(torch, "cuda", card)
+    assert free_memory("auto", may_wait=False).has_card is None
+    assert card.asked == 0
+    assert free_memory("auto").graphics == 3072
+    card.is_used = True
+    assert free_memory("cuda", may_wait=False).graphics == 3072
+
+
+def test_a_torch_that_another_thread_is_still_loading_is_left_alone(monkeypatch):
+    half = types.ModuleType("torch")
+    half.__spec__ = types.SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "torch", half)
+    assert free_memory("auto").has_card is None
+    give_back()
 
 
 # --- networks in memory -------------------------------------------------------------------------
