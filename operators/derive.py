@@ -6,8 +6,7 @@
 import bpy
 from bpy.props import IntProperty
 
-from ..inference.errors import ImageToMeshError
-from .scene.points import add_point_cloud, sample_surface
+from .scene.points import add_vertices, sample_surface
 from .scene.volume import add_volume
 
 
@@ -48,14 +47,20 @@ class IMAGE_TO_MESH_OT_add_point_cloud(_FromMesh, bpy.types.Operator):
     seed: IntProperty(name="Seed", description="Another one spreads them otherwise", min=0)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        obj = context.active_object
+        obj, scene = context.active_object, context.scene
         assert obj is not None  # poll has looked
-        samples = sample_surface(obj, self.count, self.seed)
-        try:
-            add_point_cloud(context, obj, samples)
-        except ImageToMeshError as error:
-            self.report({"ERROR"}, str(error))
+        assert scene is not None
+        cloud = add_vertices(scene, obj, sample_surface(obj, self.count, self.seed))
+        mesh = cloud.data
+        assert isinstance(mesh, bpy.types.Mesh)
+        _make_active(context, cloud)
+        bpy.ops.object.convert(target="POINTCLOUD")  # no other way works in every version
+        if cloud.type != "POINTCLOUD":
+            bpy.data.meshes.remove(mesh)
+            self.report({"ERROR"}, "Blender could not turn the points into a point cloud.")
             return {"CANCELLED"}
+        if mesh.users == 0:
+            bpy.data.meshes.remove(mesh)
         return {"FINISHED"}
 
 
@@ -79,7 +84,15 @@ class IMAGE_TO_MESH_OT_add_volume(_FromMesh, bpy.types.Operator):
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        obj = context.active_object
+        obj, scene = context.active_object, context.scene
         assert obj is not None  # poll has looked
-        add_volume(context, obj, self.voxels)
+        assert scene is not None
+        _make_active(context, add_volume(scene, obj, self.voxels))
         return {"FINISHED"}
+
+
+def _make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
+    for other in list(context.view_layer.objects.selected):
+        other.select_set(False)
+    context.view_layer.objects.active = obj
+    obj.select_set(True)

@@ -1,4 +1,4 @@
-"""Points on the surface of a mesh, and point cloud objects."""
+"""Points on the surface of a mesh, and what a point cloud is made from."""
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 # The stubs call much of Blender optional or unknown, Context above all.
@@ -11,7 +11,6 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...inference.errors import ImageToMeshError
 from .image import image_pixels
 
 TOUCHING = 0.7  # radius of a point in mean distances between neighbours
@@ -67,14 +66,10 @@ def sample_surface(obj: bpy.types.Object, count: int, seed: int) -> SurfaceSampl
     )
 
 
-def add_point_cloud(
-    context: bpy.types.Context, obj: bpy.types.Object, samples: SurfaceSamples
+def add_vertices(
+    scene: bpy.types.Scene, obj: bpy.types.Object, samples: SurfaceSamples
 ) -> bpy.types.Object:
-    """Add a point cloud where ``obj`` is; it becomes the active object.
-
-    Raises:
-        ImageToMeshError: Blender would not make one.
-    """
+    """Add the samples as a mesh without faces where ``obj`` is, with a point cloud's attributes."""
     count = len(samples.positions)
     mesh = bpy.data.meshes.new(f"{obj.name} Points")
     mesh.vertices.add(count)
@@ -85,33 +80,14 @@ def add_point_cloud(
         colour = mesh.attributes.new("Color", "BYTE_COLOR", "POINT")
         floats = samples.colours.astype(np.float32).ravel() / 255
         colour.data.foreach_set("color_srgb", floats)
+        mesh.materials.append(_point_material(mesh.name))
     radius = TOUCHING * float(np.sqrt(samples.area / max(count, 1)))
     sizes = mesh.attributes.new("radius", "FLOAT", "POINT")
     sizes.data.foreach_set("value", np.full(count, radius, np.float32))
     cloud = bpy.data.objects.new(mesh.name, mesh)
     cloud.matrix_world = obj.matrix_world
-    for collection in obj.users_collection or (context.scene.collection,):
+    for collection in obj.users_collection or (scene.collection,):
         collection.objects.link(cloud)
-    # Blender has no other way to make a point cloud that works in every version.
-    with context.temp_override(
-        object=cloud,
-        active_object=cloud,
-        selected_objects=[cloud],
-        selected_editable_objects=[cloud],
-    ):
-        for other in context.view_layer.objects.selected:
-            other.select_set(False)
-        context.view_layer.objects.active = cloud
-        cloud.select_set(True)
-        bpy.ops.object.convert(target="POINTCLOUD")
-    if cloud.type != "POINTCLOUD":
-        bpy.data.meshes.remove(mesh)
-        raise ImageToMeshError("Blender could not turn the points into a point cloud.")
-    if mesh.users == 0:
-        bpy.data.meshes.remove(mesh)
-    cloud.data.materials.append(
-        _point_material(cloud.name)
-    ) if samples.colours is not None else None
     return cloud
 
 

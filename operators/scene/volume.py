@@ -8,17 +8,17 @@ from __future__ import annotations
 import bpy
 
 
-def add_volume(context: bpy.types.Context, obj: bpy.types.Object, voxels: int) -> bpy.types.Object:
-    """Add a volume that Blender fills from ``obj`` whenever that changes; it becomes active.
+def add_volume(scene: bpy.types.Scene, obj: bpy.types.Object, voxels: int) -> bpy.types.Object:
+    """Add a volume that Blender fills from ``obj`` whenever that changes; nothing is selected.
 
     Args:
-        context: Tells the scene and the view layer.
+        scene: Takes it when ``obj`` is in no collection.
         obj: A mesh object.
         voxels: Voxels along the diagonal of its bounding box.
     """
     name = f"{obj.name} Volume"
     volume = bpy.data.objects.new(name, bpy.data.volumes.new(name))
-    for collection in obj.users_collection or (context.scene.collection,):
+    for collection in obj.users_collection or (scene.collection,):
         collection.objects.link(volume)
     # A child with the parent's own place: it moves along, and the modifier works in its space.
     volume.parent = obj
@@ -30,8 +30,4 @@ def add_volume(context: bpy.types.Context, obj: bpy.types.Object, voxels: int) -
     # Deep enough to fill the inside; the modifier's default is a thin shell.
     size = obj.dimensions
     modifier.interior_band_width = max(size.x, size.y, size.z) or 1.0
-    for other in context.view_layer.objects.selected:
-        other.select_set(False)
-    context.view_layer.objects.active = volume
-    volume.select_set(True)
     return volume
