@@ -1,6 +1,6 @@
 """Other kinds of object from a finished one: a point cloud, and a volume."""
 
-# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 import bpy
