@@ -156,13 +156,6 @@ class ReconstructionOptions:
         default="AUTO",
         options={"SKIP_SAVE"},
     )
-    views_model: EnumProperty(
-        name="Photos",
-        description="The network that sees several pictures of one thing or place together",
-        items=model_items("views"),
-        default="AUTO",
-        options={"SKIP_SAVE"},
-    )
     upscale_model: EnumProperty(
         name="Upscale",
         description="The network that makes textures finer",

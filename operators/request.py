@@ -18,7 +18,7 @@ from .scene.image import image_pixels
 
 MAX_PACKED_PIXELS = 100_000_000  # Blender holds 16 bytes for each
 NARROWEST_FOV = 0.02  # radians; anything below means "not known"
-STAGES = tuple(name for name in ModelChoices.__dataclass_fields__ if name != "folder")
+STAGES = ("cut_out", "depth", "object", "upscale", "inpaint")  # fields of ModelChoices
 
 
 def request_from(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..inference.catalogue import TASKS, Task
+from ..inference.catalogue import Task
 from ..inference.choice import Choice, Kind, choose
 from ..inference.memory import free_memory
 from ..inference.weights import installed_ids
@@ -15,6 +15,7 @@ from ..operators.options import ReconstructionOptions
 from ..operators.preferences import models_folder, preferred_device
 from .sidebar import draw_wrapped
 
+SHOWN: tuple[Task, ...] = ("cut-out", "depth", "object", "upscale", "inpaint")
 KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene"}
 
 
@@ -24,7 +25,7 @@ def choices(settings: ReconstructionOptions) -> dict[Task, Choice]:
     memory = free_memory(preferred_device().lower(), may_wait=False)
     kind = KINDS[settings.engine]
     found: dict[Task, Choice] = {}
-    for task in TASKS:
+    for task in SHOWN:
         wanted = getattr(settings, property_name(task))
         wanted = wanted.lower() if wanted.isupper() else wanted
         found[task] = choose(task, wanted, installed, memory, kind)
