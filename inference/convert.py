@@ -117,7 +117,7 @@ def _state_in(content: object, source: Path) -> tuple[dict[str, Tensor], dict[st
     import torch
 
     if isinstance(content, Mapping):
-        settings = {key: _json(content[key]) for key in CONFIG_KEYS if key in content}
+        settings = {key: _json(content[key]) for key in CONFIG_KEYS if content.get(key) is not None}
         nested = next((content[k] for k in STATE_KEYS if isinstance(content.get(k), Mapping)), None)
         inner = nested if nested is not None else content
         assert isinstance(inner, Mapping)
