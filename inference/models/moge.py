@@ -202,7 +202,7 @@ class ConvStack(nn.Module):
     def forward(
         self, inputs: Sequence[Tensor], report: Report, is_last_only: bool = False
     ) -> list[Tensor]:
-        """One map per level, or only the finest."""
+        """One map per level, or only the finest, which is float32 then."""
         outputs: list[Tensor] = []
         x: Tensor | None = None
         for level, blocks in enumerate(self.res_blocks):
@@ -211,12 +211,22 @@ class ConvStack(nn.Module):
             x = beside if x is None else x.add_(beside)
             x = blocks(x)
             assert x is not None
-            if not is_last_only or level == LEVELS - 1:
-                outputs.append(self.output_blocks[level](x))
+            last = self.output_blocks[level]
+            if not is_last_only:
+                outputs.append(last(x))
+            elif level == LEVELS - 1:
+                outputs.append(_exactly(last, x))
             if level < LEVELS - 1:
                 report()
                 x = self.resamplers[level](x)
         return outputs
+
+
+def _exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """A 1x1 convolution in float32: half precision would turn smooth depth into terraces."""
+    if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+        return F.conv2d(x.float(), layer.weight.float(), layer.bias.float())
+    return layer(x).float()
 
 
 class Encoder(nn.Module):
@@ -238,8 +248,9 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) from 0 to 1 -> (B, width, rows, columns) and the class tokens (B, D)."""
         size = (rows * PATCH, columns * PATCH)
-        x = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
-        x = (x - self.image_mean) / self.image_std
+        # Scaling with antialiasing exists in full precision only.
+        x = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
+        x = ((x - self.image_mean) / self.image_std).to(self.backbone.cls_token.dtype)
         found = self.backbone.forward_features(x, self.taps, report)
         total: Tensor | None = None
         for tokens, project in zip(found, self.output_projections, strict=True):
@@ -541,7 +552,7 @@ class Moge:
         size = pictures[0].shape[:2]
         stack = np.stack([np.ascontiguousarray(rgb.transpose(2, 0, 1)) for rgb in pictures])
         with torch.inference_mode():
-            images = torch.from_numpy(stack).to(weight.device, weight.dtype)
+            images = torch.from_numpy(stack).to(weight.device)
             found = self._net(images, tokens, report)
             scales = found.pop("scale", None)
             results: list[Prediction] = []

@@ -23,7 +23,7 @@ def _seeded(name: str, shape: Sequence[int]) -> Tensor:
     noise = generator.standard_normal(tuple(shape), np.float32)
     if name.endswith(("gamma", "lambda1")):
         noise = 0.5 + 0.2 * np.tanh(noise)
-    elif "norm" in name and name.endswith("weight"):
+    elif len(shape) == 1 and name.endswith("weight"):
         noise = 1 + 0.1 * noise
     elif name.endswith("bias"):
         noise = 0.05 * noise
