@@ -69,12 +69,25 @@ def test_every_network_exists_and_takes_its_settings(entry):
     assert {name for name, _value in entry.config} <= set(list(parameters)[3:])
 
 
-def test_the_document_shows_the_catalogue():
+def benchmark(name):
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        table = importlib.import_module("catalogue_table")
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+def test_the_benchmark_times_models_of_the_catalogue():
+    ports = benchmark("ports")
+    for port in ports.PORTS:
+        entry = model(port.model)
+        assert entry.label.split()[0] in port.name
+        assert port.keys or port.reference is not None
+        assert not port.keys or (ports.KEYS / f"{port.keys}.json").is_file()
+
+
+def test_the_document_shows_the_catalogue():
+    table = benchmark("catalogue_table")
     text = (ROOT / "docs" / "MODELS.md").read_text(encoding="utf-8")
     assert text == table.updated(text), "run: python benchmarks/catalogue_table.py --write"
     for entry in CATALOGUE:
