@@ -20,7 +20,7 @@ export PICTURE OUT ENGINE DETAIL
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo mesh test test-unit test-bpy test-bpy5 gui bench lint format zip zip-full clean
+.PHONY: help demo mesh test test-unit test-bpy test-bpy5 gui parity bench lint format zip zip-full clean
 
 help:
 	@echo "make demo      run the main job on the bundled pictures; results in $(BUILD)/demo/"
@@ -28,6 +28,7 @@ help:
 	@echo "make test      all tests that need no window"
 	@echo "make test-bpy5 the tests of the Blender side again, on Blender 5.0"
 	@echo "make gui       the tests in a real Blender window (Debian, as root)"
+	@echo "make parity    our networks against the published code, same random weights"
 	@echo "make bench     speed, memory and quality (OBJECTS=folder for your own objects)"
 	@echo "make lint      format check, ruff and pyright;  make format  changes the files"
 	@echo "make zip       the extension in $(BUILD)/;  make zip-full  with PyTorch and OpenCV inside"
@@ -73,6 +74,12 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-test
 	$(pip) -r requirements-dev.txt
 	@touch $@
 
+# The two without dependencies declare far more than their networks import.
+$(VENV)/.ready-parity: requirements-parity.txt $(VENV)/.ready-test
+	$(pip) -r requirements-parity.txt
+	$(pip) --no-deps --ignore-requires-python depth-anything-v2==0.1.0 depth-anything-3==0.1.1
+	@touch $@
+
 # A second Blender: its own bpy, and everything else from the first environment.
 bpy5 := $(VENV)-bpy5
 $(bpy5)/.ready: $(VENV)/.ready-test
@@ -103,6 +110,9 @@ test-bpy: $(VENV)/.ready-test
 
 test-bpy5: $(bpy5)/.ready
 	$(bpy5)/bin/python -m pytest -q tests/bpy $(FLAGS)
+
+parity: $(VENV)/.ready-parity
+	$(py) -m pytest -q tests/parity $(FLAGS)
 
 # The window ring makes a Debian with Blender in TRIXIE and keeps it between runs.
 TRIXIE ?= $(BUILD)/trixie
