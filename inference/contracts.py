@@ -217,14 +217,18 @@ class MaterialArrays:
     Attributes:
         base_color: (H, W, 3) uint8 sRGB, row 0 on top.
         roughness: (H, W) uint8 linear, 255 = 1; or one number from 0 to 1.
-        metallic: One number from 0 to 1.
+        metallic: The same for metallic.
         normal: (H, W, 3) uint8 tangent-space normal map (OpenGL convention, +Y up), or None.
+        occlusion: (H, W) uint8 linear ambient occlusion, 255 = open to the whole sky, or None.
+
+    Each map has its own size.
     """
 
     base_color: NDArray[np.uint8]
     roughness: NDArray[np.uint8] | float
-    metallic: float = 0.0
+    metallic: NDArray[np.uint8] | float = 0.0
     normal: NDArray[np.uint8] | None = None
+    occlusion: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +272,7 @@ class Reconstruction:
         is_watertight: Whether the mesh is closed and manifold.
         notes: Sentences for the artist.
         stages: Time and memory of each stage.
+        uses_seed: Whether another seed would have given another result.
         archive: What is needed to shape the object again, see ``archive.py``; None when the engine
             keeps nothing.
     """
@@ -282,6 +287,7 @@ class Reconstruction:
     is_watertight: bool
     notes: tuple[str, ...] = ()
     stages: tuple[StageCost, ...] = field(default=())
+    uses_seed: bool = False
     archive: bytes | None = None
 
 

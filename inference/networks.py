@@ -71,10 +71,12 @@ class Networks:
 
     Attributes:
         notes: Sentences for the artist about what ran otherwise than asked.
+        uses_seed: Whether a network that ran draws by seed.
     """
 
     def __init__(self, request: Request, stage: Stage) -> None:
         self.notes: list[str] = []
+        self.uses_seed = False
         self._request = request
         self._stage = stage
         self._bundled: TwoSidedNetwork | None = None
@@ -194,6 +196,7 @@ class Networks:
         device = self._device()
         first = Effort(device, "float16" if device == "cuda" else "float32")
         steps = ladder(first, max_sides=max_sides, chunks=chunks)
+        self.uses_seed |= entry.module in _SEEDED
         result, notes = within_memory(steps, attempt, entry.label, LOADED.free)
         self.notes += notes
         self._used[entry.id] = f"{entry.id} ({(entry.revision or 'recorded')[:8]})"
@@ -289,6 +292,7 @@ def _triposg(
 
 
 Draw = Callable[[Any, Floats, Floats, Effort, Request, Callable[[float], None]], ObjectField]
+_SEEDED = {"triposg"}
 _DRAW: dict[str, Draw] = {"triposr": _triposr, "triposg": _triposg}
 _LOOKS: dict[str, Callable[[Any, Floats, float | None, Effort, Tick], SceneDepth]] = {
     "depth_anything": _depth_anything,

@@ -424,6 +424,7 @@ def _finished(
         is_watertight=closed,
         notes=picture.notes if isinstance(made_by, str) else (*picture.notes, *made_by.notes),
         stages=steps.finish(),
+        uses_seed=not isinstance(made_by, str) and made_by.uses_seed,
         archive=archive,
     )
 

@@ -6,10 +6,11 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
+from mathutils import Vector
 
 from ..inference.contracts import (
     Done,
@@ -22,7 +23,7 @@ from ..inference.contracts import (
 from ..inference.errors import ImageToMeshError, PictureError
 from ..inference.job import Job
 from . import session, shaping
-from .options import DEVICES, OPTION_NAMES, ReconstructionOptions
+from .options import DEVICES, OPTION_NAMES, ReconstructionOptions, variants_property
 from .preferences import preferred_device
 from .request import (
     image_named,
@@ -38,16 +39,28 @@ from .versions import extension_version
 from .worker import Reconstructing
 
 UNDO_NAME = "Image to Mesh"
+SPACING = 1.25  # between variants, in sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Puts a finished reconstruction into the scene that asked for it."""
+    """Puts a finished reconstruction into the scene that asked for it.
+
+    Attributes:
+        request: What was asked.
+        target: The scene.
+        work: What the worker does.
+        use_matched_render: Whether a scene's render follows the matched camera.
+        variants: How many results are wanted, each of its own seed.
+        number: Which of them this is, from 0; they stand side by side.
+    """
 
     request: Request
     target: Target
     work: Reconstructing
     use_matched_render: bool
+    variants: int = 1
+    number: int = 0
 
     def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         """Build the data-blocks and sum them up in lines for the artist."""
@@ -65,13 +78,34 @@ class Delivery:
         if result.archive is not None:
             detail, size = self.request.detail.upper(), self.request.texture_size
             shaping.keep(built.object, result.archive, detail, size)
+        if self.number:
+            aside = Vector((SPACING * self.number * self.request.size_m, 0.0, 0.0))
+            built.object.location += aside
+            built.camera.location += aside
         return summary(result, seconds, is_matched)
+
+    def following(self, result: session.Result) -> "Delivery | None":
+        """The next variant after ``result``; None when there are enough, or all would be alike."""
+        assert isinstance(result, Reconstruction)
+        if not result.uses_seed or self.number + 1 >= self.variants:
+            return None
+        request = replace(self.request, seed=self.request.seed + 1)
+        work = Reconstructing(keeps_models=self.number + 2 < self.variants)
+        return replace(self, request=request, work=work, number=self.number + 1)
 
     def finish_with_undo_step(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         """The same from a timer, where no operator pushes the undo step."""
         lines = self.finish(result, seconds)
         bpy.ops.ed.undo_push(message=UNDO_NAME)
+        following = self.following(result)
+        if following is not None:
+            following.start()
         return lines
+
+    def start(self) -> None:
+        """Begin in the background."""
+        job = Job(self.request, self.work.run)
+        session.start(job, self.finish_with_undo_step, settings_from(self.request))
 
 
 def provenance(result: Reconstruction, request: Request) -> dict[str, str]:
@@ -132,6 +166,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         description="Name of a loaded image that is white where the subject is",
         options={"SKIP_SAVE", "HIDDEN"},
     )
+    variants: variants_property()
     device: EnumProperty(
         name="Device",
         description="Where networks run; Automatic follows the preferences",
@@ -161,8 +196,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        job = Job(delivery.request, delivery.work.run)
-        session.start(job, delivery.finish_with_undo_step, settings_from(delivery.request))
+        delivery.start()
         return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -174,18 +208,22 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        job = Job(delivery.request, delivery.work.run)
-        with cursor_progress(context) as show:
-            event = session.run(job, show, settings_from(delivery.request))
-        failed = session.conclude(event, delivery.finish, time.perf_counter() - started)
-        if failed is not None:
-            self.report({"ERROR"}, failed.message)
-        return {"FINISHED"} if isinstance(event, Done) and failed is None else {"CANCELLED"}
+        while delivery is not None:
+            job = Job(delivery.request, delivery.work.run)
+            with cursor_progress(context) as show:
+                event = session.run(job, show, settings_from(delivery.request))
+            failed = session.conclude(event, delivery.finish, time.perf_counter() - started)
+            if failed is not None:
+                self.report({"ERROR"}, failed.message)
+            if failed is not None or not isinstance(event, Done):
+                return {"FINISHED"} if delivery.number else {"CANCELLED"}
+            delivery = delivery.following(event.result)
+        return {"FINISHED"}
 
     def _take_from_panel(self, context: bpy.types.Context) -> None:
         """Fill in what the caller left out."""
         panel = context.scene.image_to_mesh
-        for name in OPTION_NAMES:
+        for name in (*OPTION_NAMES, "variants"):
             if not self.properties.is_property_set(name):
                 setattr(self, name, getattr(panel, name))
         if not self.filepath and not self.image:
@@ -203,7 +241,10 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         mask = mask_from_image(image_named(self.mask)) if self.mask else None
         device = preferred_device() if self.device == "AUTO" else self.device
         request = request_from(self, source, mask, device)
-        return Delivery(request, Target.of(context), Reconstructing(), self.use_matched_render)
+        work = Reconstructing(keeps_models=self.variants > 1)
+        return Delivery(
+            request, Target.of(context), work, self.use_matched_render, variants=self.variants
+        )
 
 
 class cursor_progress:  # noqa: N801 - used as a statement

@@ -59,6 +59,19 @@ def _licence(entry: ModelEntry) -> str:
     return entry.licence if entry.is_commercial else f"{entry.licence}, not for commercial use"
 
 
+def variants_property() -> object:
+    """Declare how many results are wanted; batches make one each."""
+    return IntProperty(
+        name="Variants",
+        description="How many results to make, each of its own seed, side by side to choose from."
+        " Models that do not draw by seed make one",
+        default=1,
+        min=1,
+        max=16,
+        options={"SKIP_SAVE"},
+    )
+
+
 class ReconstructionOptions:
     """Mixed into property groups and operators; nothing here is remembered between calls."""
 
@@ -126,6 +139,23 @@ class ReconstructionOptions:
         description="Seed of every random choice: the same seed gives the same result",
         default=0,
         min=0,
+        options={"SKIP_SAVE"},
+    )
+    steps: IntProperty(
+        name="Steps",
+        description="For models that draw a solid out of noise: fewer steps are faster and rougher",
+        default=50,
+        min=1,
+        max=500,
+        options={"SKIP_SAVE"},
+    )
+    guidance: FloatProperty(
+        name="Guidance",
+        description="For models that draw a solid out of noise: how closely they follow the picture",
+        default=7.0,
+        min=1.0,
+        soft_max=15.0,
+        max=50.0,
         options={"SKIP_SAVE"},
     )
     use_matched_render: BoolProperty(

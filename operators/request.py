@@ -47,6 +47,8 @@ def request_from(
         fov_x=options.fov_x if options.fov_x >= NARROWEST_FOV else None,
         device=device_named(device),
         seed=options.seed,
+        steps=options.steps,
+        guidance=options.guidance,
         models=model_choices({stage: getattr(options, f"{stage}_model") for stage in STAGES}),
     )
 

@@ -56,6 +56,11 @@ class IMAGE_TO_MESH_PT_models(bpy.types.Panel):
             column.prop(settings, property_name(task))
             icon = "BLANK1" if choice.is_possible else "ERROR"
             draw_wrapped(column, context, choice.sentence, icon)  # pyright: ignore[reportArgumentType]
+        drawing = layout.column(align=True)
+        drawing.use_property_split = True
+        drawing.use_property_decorate = False
+        for name in ("seed", "variants", "steps", "guidance"):
+            drawing.prop(settings, name)
         row = layout.row()
         row.operator("image_to_mesh.free_memory", icon="TRASH")
         button = row.operator("preferences.addon_show", text="Get Models", icon="PREFERENCES")

@@ -3,7 +3,7 @@
 import bpy
 from bpy.props import PointerProperty
 
-from ..operators.options import ReconstructionOptions
+from ..operators.options import ReconstructionOptions, variants_property
 
 
 def _is_still_picture(_settings: object, image: bpy.types.Image) -> bool:
@@ -13,6 +13,7 @@ def _is_still_picture(_settings: object, image: bpy.types.Image) -> bool:
 class ImageToMeshSettings(ReconstructionOptions, bpy.types.PropertyGroup):
     """The choices of one scene, at ``Scene.image_to_mesh``."""
 
+    variants: variants_property()
     picture: PointerProperty(
         name="Picture",
         description="The picture to turn into a mesh",

@@ -91,7 +91,6 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         scene_only.enabled = settings.engine != "OBJECT"
         scene_only.prop(settings, "is_solid")
         scene_only.prop(settings, "use_matched_render")
-        layout.prop(settings, "seed")
 
 
 def _draw_progress(layout: bpy.types.UILayout) -> None:

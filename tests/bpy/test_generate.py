@@ -1,5 +1,6 @@
 """The button and the call: picture in, object in the scene, one step to undo."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -291,3 +292,28 @@ def test_generate_uses_the_device_of_the_preferences(pipeline, picture, monkeypa
     monkeypatch.setattr(generate, "preferred_device", lambda: "CPU")
     bpy.ops.image_to_mesh.generate(filepath=str(picture))
     assert pipeline.requests[0].device == "cpu"
+
+
+def test_variants_stand_side_by_side_each_of_its_own_seed(pipeline, picture):
+    pipeline.change = lambda result: dataclasses.replace(result, uses_seed=True)
+    bpy.ops.image_to_mesh.generate(filepath=str(picture), variants=3, seed=5, size_m=2.0)
+    assert [request.seed for request in pipeline.requests] == [5, 6, 7]
+    chairs = [obj for obj in bpy.data.objects if obj.type == "MESH"]
+    assert sorted(round(obj.location.x, 4) for obj in chairs) == [0.0, 2.5, 5.0]
+    cameras = sorted(obj.location.x for obj in bpy.data.objects if obj.type == "CAMERA")
+    assert np.diff(cameras) == pytest.approx([2.5, 2.5], abs=1e-4)
+
+
+def test_variants_that_would_be_alike_are_not_made(pipeline, picture):
+    bpy.ops.image_to_mesh.generate(filepath=str(picture), variants=3)
+    assert len(pipeline.requests) == 1
+
+
+def test_the_button_makes_variants_too(pipeline, picture, window):
+    pipeline.change = lambda result: dataclasses.replace(result, uses_seed=True)
+    window.press_generate(filepath=str(picture), variants=2)
+    for _ in range(2):
+        assert session._task.job.join(10)
+        session.pump()
+    assert not session.is_running()
+    assert len([obj for obj in bpy.data.objects if obj.type == "MESH"]) == 2
