@@ -207,6 +207,40 @@ def _moge(size: str) -> Port:
     )
 
 
+# --- Depth Anything 3, two views; the authors' code ------------------------------------------------
+
+
+def _depth_anything_3(size: str) -> Port:
+    def ours(state: State) -> nn.Module:
+        module = network("depth_anything_3")
+        return taken_on(lambda: module.ViewsNet(size), module.map_checkpoint(state))
+
+    def reference() -> nn.Module:
+        from depth_anything_3.cfg import create_object, load_config
+        from depth_anything_3.registry import MODEL_REGISTRY
+
+        return create_object(load_config(MODEL_REGISTRY[f"da3-{size}"]))
+
+    def keep_depth_in_range(state: State) -> None:
+        for key, value in state.items():
+            if key.endswith("scratch.output_conv2.2.weight"):
+                value *= 0.05
+
+    return Port(
+        name=f"Depth Anything 3 {size.capitalize()}, 2 pictures",
+        model=f"da3-{size}",
+        shape=(2, 3, 378, 504),
+        ours=ours,
+        ask=lambda net, x: net(x, _quiet, 4)[0],
+        keys=f"depth_anything_3_{size}",
+        reference=reference,
+        ask_reference=lambda net, x: net(x[None].clone()).depth[0],
+        needs=("depth_anything_3", "addict", "einops", "omegaconf"),
+        change=keep_depth_in_range,
+        is_heavy=size == "base",
+    )
+
+
 # --- Real-ESRGAN ----------------------------------------------------------------------------------
 
 
@@ -236,6 +270,8 @@ PORTS: list[Port] = [
     _moge("small"),
     _moge("base"),
     _moge("large"),
+    _depth_anything_3("small"),
+    _depth_anything_3("base"),
     _upscaler(
         "Real-ESRGAN General x4v3",
         "realesr-general-x4v3",
