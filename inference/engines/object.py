@@ -19,14 +19,13 @@ from ..image import blur, enlarge, shrink
 from ..observation import Observation, WorldFrame
 from ..surface.nets import drop_small_parts, smooth, surface_nets
 from ..texture.charts import cut_into_charts
+from ..texture.material import make_material
 from ..texture.pack import pack_charts
-from ..texture.project import paint
 from .upright import steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
 
 CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
-ROUGHNESS = 0.6
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
@@ -143,7 +142,9 @@ def finish_object(
 
     report = stage("Painting the texture")
     inside = signed_pixels(dress.mask)
-    texture = paint(positions, quads, atlas, view, dress.colour, inside, report, dress.elsewhere)
+    material = make_material(
+        positions, quads, atlas, view, dress.colour, inside, report, dress.elsewhere
+    )
 
     seen = view.to_camera(positions)
     frame = frame or _upright_frame(seen, view, dress.up, size_m)
@@ -153,7 +154,7 @@ def finish_object(
     camera = CameraArrays(
         frame.camera_to_world(), view.camera.fov_x, view.camera.width, view.camera.height
     )
-    return ObjectResult(mesh, MaterialArrays(texture, ROUGHNESS), camera, frame)
+    return ObjectResult(mesh, material, camera, frame)
 
 
 def _cut_at(observation: Observation, threshold: float) -> Observation:

@@ -23,8 +23,9 @@ from .surface_map import SurfaceMap, enlarged_rows, map_surface
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-GRAZING = 0.12  # cosine at which the picture stops being trusted
-HEAD_ON = 0.42  # cosine from which it is trusted fully
+GRAZING = (0.12, 0.42)  # cosines from which the picture is trusted hardly and fully at the rim,
+INNER_GRAZING = (0.03, 0.16)  # and further inside, where nothing of the background is near
+INNER = 12 / 512  # distance from the rim at which that is, in sides of the crop
 SOURCE = (0.3, 0.6)  # cosines from which a pixel may colour what is hidden, hardly and fully
 HINT = 0.15  # weight of the rim's colour on the surface behind it, against what is seen
 SPREAD = 1.5 / 128  # blur of the colours that spread, in sides of the crop
@@ -72,7 +73,7 @@ def paint(
     here = surface.of_vertices(np.concatenate([positions, normals], axis=1))
     points, facing = here[:, :3], _unit(here[:, 3:])
     where = view.crop_coordinates(points, side)
-    trust = _trust(points, facing, _sample(front, where)[:, 0], inside, where)
+    trust = _trust(points, facing, sample_points(front, where)[:, 0], inside, where)
     report(0.5)
     if elsewhere is None:
         hidden = surface.of_vertices(
@@ -121,17 +122,41 @@ def spread_colours(
     """
     side = subject.shape[0]
     where = view.crop_coordinates(positions, side)
-    trust = _trust(positions, normals, _sample(front, where)[:, 0], inside, where, SOURCE)
-    shown = _sample(blur(subject, SPREAD * side), where)
+    trust = _trust(
+        positions, normals, sample_points(front, where)[:, 0], inside, where, SOURCE, SOURCE
+    )
+    shown = sample_points(blur(subject, SPREAD * side), where)
     # What turns away usually continues the rim in front of it, more than it does what is far off.
     direction = positions / np.linalg.norm(positions, axis=1, keepdims=True)
     away = np.clip((normals * direction).sum(axis=1), 0, 1)
-    behind = _sample(blur(hidden_side(subject, inside), 0.5 * SPREAD * side), where)
+    behind = sample_points(blur(hidden_side(subject, inside), 0.5 * SPREAD * side), where)
     hint = HINT * away * (1 - trust)
     weight = trust + hint
     colours = (trust[:, None] * shown + hint[:, None] * behind) / np.maximum(weight, 1e-9)[:, None]
     found = diffuse(positions, normals, mesh_edges(faces), colours, weight)
     return np.clip(found, 0, 1)
+
+
+def picture_trust(
+    positions: Floats, faces: Ints, view: CropView, inside: Floats, points: Floats, normals: Floats
+) -> tuple[Floats, Floats]:
+    """How far a picture may be used at points of a surface, and where they lie in it.
+
+    Args:
+        positions: (V, 3) vertices in the view frame.
+        faces: (F, K).
+        view: The camera of the crop.
+        inside: (S, S) crop pixels to the silhouette, positive inside.
+        points: (N, 3) on the surface.
+        normals: (N, 3) unit, there.
+
+    Returns:
+        (N,) 0 to 1, and (N, 2) continuous crop pixels.
+    """
+    side = inside.shape[0]
+    front = _front(positions, split_faces(faces), view, side)
+    where = view.crop_coordinates(points, side)
+    return _trust(points, normals, sample_points(front, where)[:, 0], inside, where), where
 
 
 def _asked(
@@ -150,18 +175,26 @@ def _asked(
     return hidden
 
 
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def vertex_normals(positions: Floats, faces: Ints) -> Floats:
+    """(V, 3) unit normals: the mean of the (F, K) faces around, by the angle they take up there.
 
-
-def vertex_normals(positions: Floats, faces: NDArray[np.int32]) -> Floats:
-    """(V, 3) unit normals: the mean of the (F, K) faces around each vertex, by area."""
-    face = face_vectors(positions[faces])
+    That is how Blender shades a smooth surface, which normal maps build on.
+    """
+    corners = positions[faces]
+    face = _unit(face_vectors(corners))
+    ahead = _unit(np.roll(corners, -1, axis=1) - corners)
+    back = -np.roll(ahead, 1, axis=1)
+    angle = np.arccos(np.clip((ahead * back).sum(axis=-1), -1, 1))
     total = np.zeros_like(positions)
     for corner in range(faces.shape[1]):
         for axis in range(3):
-            total[:, axis] += np.bincount(faces[:, corner], face[:, axis], len(positions))
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
+            weighted = angle[:, corner] * face[:, axis]
+            total[:, axis] += np.bincount(faces[:, corner], weighted, len(positions))
+    return _unit(total)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-20)
 
 
 def _front(positions: Floats, triangles: NDArray[np.int32], view: CropView, side: int) -> Floats:
@@ -181,7 +214,8 @@ def _trust(
     front: Floats,
     inside: Floats,
     where: Floats,
-    cosines: tuple[float, float] = (GRAZING, HEAD_ON),
+    rim_cosines: tuple[float, float] = GRAZING,
+    inner_cosines: tuple[float, float] = INNER_GRAZING,
 ) -> Floats:
     """How far the picture's colour may be used at each point, 0 to 1.
 
@@ -191,19 +225,23 @@ def _trust(
         front: (N,) depth of the first surface in the direction of each point.
         inside: (S, S) crop pixels to the silhouette.
         where: (N, 2) the points' places in the crop.
-        cosines: Between normal and ray, from which it is used hardly, and fully.
+        rim_cosines: Between normal and ray, from which it is used hardly, and fully, at the rim.
+        inner_cosines: The same further inside.
     """
     direction = points / np.linalg.norm(points, axis=1, keepdims=True)
     facing = -(normals * direction).sum(axis=1)
-    trust = np.clip((facing - cosines[0]) / (cosines[1] - cosines[0]), 0, 1)
+    rim = sample_points(inside[..., None], where)[:, 0]
+    feather = min(3.0, 0.5 * float(inside.max()))
+    deep = np.clip((rim - feather) / (INNER * inside.shape[0]), 0, 1)
+    low = rim_cosines[0] + deep * (inner_cosines[0] - rim_cosines[0])
+    high = rim_cosines[1] + deep * (inner_cosines[1] - rim_cosines[1])
+    trust = np.clip((facing - low) / (high - low), 0, 1)
     pixel = 2.0 / inside.shape[0]  # the depth buffer is that coarse, and steep faces vary within it
     trust *= points[:, 2] < front + 3 * pixel * (1 + 1 / np.maximum(facing, 0.2))
-    feather = min(3.0, 0.5 * float(inside.max()))
-    rim = _sample(inside[..., None], where)[:, 0]
     return (trust * np.clip(rim / feather, 0, 1)).astype(np.float32)
 
 
-def _sample(image: Floats, where: Floats) -> Floats:
+def sample_points(image: Floats, where: Floats) -> Floats:
     """(N, C) bilinear samples of an (H, W, C) image at (N, 2) continuous pixel coordinates."""
     columns = 4096  # OpenCV samples images only: fold the list of points into one
     rows = -(-len(where) // columns)

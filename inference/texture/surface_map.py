@@ -40,19 +40,22 @@ class SurfaceMap:
     weights: Floats
     factor: int
 
-    def of_vertices(self, values: Floats) -> Floats:
-        """(S * S, C) the (V, C) values of vertices, interpolated."""
-        return self._blend([values[self.corners[:, k]] for k in range(3)])
+    def of_vertices(self, values: Floats, texels: NDArray[np.int64] | None = None) -> Floats:
+        """(S * S, C) the (V, C) values of vertices, interpolated; only at ``texels`` if given."""
+        corners = self.corners if texels is None else self.corners[texels]
+        weights = self.weights if texels is None else self.weights[texels]
+        return _blend([values[corners[:, k]] for k in range(3)], weights)
 
     def of_corners(self, values: Floats) -> Floats:
         """(S * S, C) the (T, 3, C) values of the triangles' corners, interpolated."""
-        return self._blend([values[self.triangle, k] for k in range(3)])
+        return _blend([values[self.triangle, k] for k in range(3)], self.weights)
 
-    def _blend(self, parts: list[Floats]) -> Floats:
-        total = parts[0] * self.weights[:, :1]
-        for k in (1, 2):
-            total += parts[k] * self.weights[:, k : k + 1]
-        return total
+
+def _blend(parts: list[Floats], weights: Floats) -> Floats:
+    total = parts[0] * weights[:, :1]
+    for k in (1, 2):
+        total += parts[k] * weights[:, k : k + 1]
+    return total
 
 
 def map_surface(faces: Ints, atlas: Atlas) -> SurfaceMap:
@@ -98,10 +101,11 @@ def _nearest_covered(covered: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int
     distance, labels = cv2.distanceTransformWithLabels(
         (~covered).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    index_of = np.zeros(int(labels.max()) + 1, np.int64)
+    label = np.asarray(labels, np.int32).ravel()
+    index_of = np.zeros(int(label.max()) + 1, np.int64)
     flat = np.flatnonzero(covered)
-    index_of[labels.ravel()[flat]] = flat
-    return np.asarray(distance, np.float32).ravel(), index_of[labels.ravel()]
+    index_of[label[flat]] = flat
+    return np.asarray(distance, np.float32).ravel(), index_of[label]
 
 
 def _barycentric(triangles: Floats, texel: NDArray[np.int64], side: int) -> Floats:

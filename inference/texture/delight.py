@@ -1,0 +1,102 @@
+"""Take lighting out of a picture: a heuristic, since one picture cannot tell paint from light.
+
+Light from far away shades a matt surface by a smooth function of its normal; nine spherical harmonics
+hold 98 percent of it (Ramamoorthi and Hanrahan 2001). The four lowest are fitted to the logarithm of
+the luminance over the visible surface. Paint disturbs that fit, so outliers lose their say, and what
+is explained by the position in the picture alone is not trusted to be light. The picture is divided
+by the fitted shading, by the same factor in all channels: brightness moves, hue never does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+ROUNDS = 12
+DARKEST, BRIGHTEST = -0.7, 0.7  # limits of the natural logarithm of the shading
+SHRINKAGE = 0.01  # ridge on the directional terms, in shares of the pixels
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Shading:
+    """Smooth light on a surface, as natural logarithm around its median.
+
+    Attributes:
+        terms: (4,) coefficients of 1, x, y and z of the normal.
+        explained: Share of the luminance's variance that it explains, 0 to 1.
+    """
+
+    terms: NDArray[np.float64]
+    explained: float
+
+    def log(self, normals: Floats) -> Floats:
+        """(...,) logarithm of the shading at (..., 3) unit normals, limited."""
+        value = self.terms[0] + normals @ self.terms[1:].astype(np.float32)
+        return np.clip(value, DARKEST, BRIGHTEST).astype(np.float32)
+
+
+def linear_from_srgb(colour: Floats) -> Floats:
+    """IEC 61966-2-1, 0..1 to 0..1."""
+    curve = ((np.maximum(colour, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(colour <= 0.04045, colour / 12.92, curve).astype(np.float32)
+
+
+def srgb_from_linear(colour: Floats) -> Floats:
+    """The inverse of ``linear_from_srgb``."""
+    curve = 1.055 * np.maximum(colour, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(colour <= 0.0031308, colour * 12.92, curve).astype(np.float32)
+
+
+def fit_shading(colours: Floats, normals: Floats) -> Shading:
+    """Fit smooth light to what a picture shows.
+
+    Robust regression by iteratively reweighted least squares with Tukey's biweight.
+
+    Args:
+        colours: (N, 3) sRGB 0..1 of visible points.
+        normals: (N, 3) unit.
+    """
+    luminance = linear_from_srgb(colours) @ LUMINANCE
+    usable = (luminance > 0.004) & (luminance < 0.98)
+    if usable.sum() < 64:
+        return Shading(np.zeros(4), 0.0)
+    target = np.log(luminance[usable]).astype(np.float64)
+    target -= np.median(target)
+    basis = np.concatenate([np.ones((len(target), 1)), normals[usable]], axis=1).astype(np.float64)
+    ridge = np.diag([0.0, 1, 1, 1]) * SHRINKAGE * len(target)
+    weight = np.ones(len(target))
+    terms = np.zeros(4)
+    for _ in range(ROUNDS):
+        weighted = basis * weight[:, None]
+        terms = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ target)
+        left = target - basis @ terms
+        spread = 1.4826 * float(np.median(np.abs(left))) + 1e-3
+        weight = np.maximum(1 - (left / (4.685 * spread)) ** 2, 0) ** 2
+    shading = basis @ terms
+    terms[0] -= float(np.median(shading))
+    variance = float(np.average((target - np.average(target, weights=weight)) ** 2, weights=weight))
+    left = float(np.average((target - shading) ** 2, weights=weight))
+    return Shading(terms, float(np.clip(1 - left / max(variance, 1e-9), 0, 1)))
+
+
+def without_light(colours: Floats, shading_log: Floats, strength: float) -> Floats:
+    """Divide the light out.
+
+    Args:
+        colours: (..., 3) sRGB 0..1.
+        shading_log: (...,) natural logarithm of the shading.
+        strength: 0 leaves the colours, 1 takes out all of the shading.
+
+    Returns:
+        (..., 3) sRGB 0..1. What would become brighter than white only goes as far as white.
+    """
+    linear = linear_from_srgb(colours)
+    gain = np.exp(-np.float32(strength) * shading_log)
+    room = 1 / np.maximum(linear.max(axis=-1), 1e-4)
+    gain = np.minimum(gain, np.maximum(room, 1))
+    return srgb_from_linear(np.clip(linear * gain[..., None], 0, 1))
