@@ -278,7 +278,10 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, bpy.types.Operator):
         options={"SKIP_SAVE", "HIDDEN"},
     )
     files: CollectionProperty(
-        name="Files", type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"}
+        name="Files",
+        description="Names of photos and videos in the folder; none means all of it",
+        type=bpy.types.OperatorFileListElement,
+        options={"SKIP_SAVE", "HIDDEN"},
     )
     filepath: StringProperty(
         name="Video or Picture",
@@ -319,7 +322,13 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, bpy.types.Operator):
         unit="ROTATION",
         options={"SKIP_SAVE"},
     )
-    seed: IntProperty(name="Seed", default=0, min=0, options={"SKIP_SAVE"})
+    seed: IntProperty(
+        name="Seed",
+        description="Seed of every random choice: the same seed gives the same result",
+        default=0,
+        min=0,
+        options={"SKIP_SAVE"},
+    )
     device: EnumProperty(
         name="Device",
         description="Where networks run; Automatic follows the preferences",
@@ -427,9 +436,17 @@ class IMAGE_TO_MESH_OT_add_photos(ImportHelper, bpy.types.Operator):
         default=";".join(f"*{extension}" for extension in (*EXTENSIONS, *VIDEO_EXTENSIONS)),
         options={"HIDDEN"},
     )
-    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    directory: StringProperty(
+        name="Folder",
+        description="Folder of the files; without files, all of it is added",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
     files: CollectionProperty(
-        type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"}
+        name="Files",
+        description="Names of photos and videos in the folder",
+        type=bpy.types.OperatorFileListElement,
+        options={"SKIP_SAVE", "HIDDEN"},
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -469,7 +486,10 @@ class IMAGE_TO_MESH_OT_remove_photo(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return context.scene is not None and bool(context.scene.image_to_mesh_photos.pictures)
+        if context.scene is None or not context.scene.image_to_mesh_photos.pictures:
+            cls.poll_message_set("The list is empty")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         photos = context.scene.image_to_mesh_photos
@@ -488,7 +508,10 @@ class IMAGE_TO_MESH_OT_clear_photos(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return context.scene is not None and bool(context.scene.image_to_mesh_photos.pictures)
+        if context.scene is None or not context.scene.image_to_mesh_photos.pictures:
+            cls.poll_message_set("The list is empty")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         photos = context.scene.image_to_mesh_photos

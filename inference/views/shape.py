@@ -49,6 +49,23 @@ class Shape:
     known: float
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the pictures of a region say about its surface.
+
+    Attributes:
+        grid: Where the surface is sampled.
+        outside: (N,) signed distance to the visual hull in cells; None without masks.
+        maps: Depth of each view that other views agree with.
+        known: Share of the subject's pixels for which a depth was found.
+    """
+
+    grid: Grid
+    outside: Floats | None
+    maps: tuple[DepthMap, ...]
+    known: float
+
+
 def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
     """Find depth for each view, fuse it, cut it by the silhouettes, extract the surface.
 
@@ -61,6 +78,15 @@ def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
     Raises:
         PictureError: When no surface is found.
     """
+    measured = measure(region, detail, stage)
+    report = stage("Fusing")
+    evidence = integrate(measured.maps, measured.grid, report)
+    report(1.0)
+    return extract(region, measured, evidence)
+
+
+def measure(region: Region, detail: Detail, stage: Stage) -> Measured:
+    """Carve by the silhouettes and find the depth of each view; as ``shape_by_fusion``."""
     grid = Grid.over(region.half, CELLS[detail])
     outside = None
     report = stage("Carving by the outlines")
@@ -76,13 +102,20 @@ def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
     maps, partners, known = _depth_maps(region, pictures, grid, outside, NEIGHBOURS[detail], report)
     report = stage("Comparing depth")
     least = 2 if len(maps) > 5 else 1
-    maps = agreeing(maps, partners, TOLERANCE, least, report)
-    report = stage("Fusing")
-    evidence = integrate(maps, grid, report)
+    return Measured(grid, outside, tuple(agreeing(maps, partners, TOLERANCE, least, report)), known)
+
+
+def extract(region: Region, measured: Measured, evidence: Evidence) -> Shape:
+    """The surface that depth and silhouettes leave.
+
+    Raises:
+        PictureError: When there is none.
+    """
     is_object = region.kind == "object"
     if not is_object:
         evidence = _shell(evidence)
-    field, _ = fuse(grid, evidence, outside, region.floor, is_object=is_object)
+    outside, floor = measured.outside, region.floor
+    field, _ = fuse(measured.grid, evidence, outside, floor, is_object=is_object)
     positions, faces = surface_nets(field.distance)
     if not len(faces):
         raise PictureError(
@@ -92,7 +125,7 @@ def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
     positions, faces = drop_small_parts(positions, faces, SMALLEST_PART)
     positions = smooth(positions, faces, SMOOTHING)
     positions = field.origin + positions * np.float32(field.spacing)
-    return Shape(positions.astype(np.float32), faces, known)
+    return Shape(positions.astype(np.float32), faces, measured.known)
 
 
 def _depth_maps(
