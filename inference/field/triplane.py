@@ -30,7 +30,7 @@ class TriplaneField(BandedField):
         radius: float,
         report: Callable[[], None],
         *,
-        chunk: int = 1 << 17,
+        chunk: int = 1 << 13,
         cells: int = LATTICE,
     ) -> None:
         """Look at the planes.

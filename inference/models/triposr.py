@@ -37,8 +37,7 @@ BACKGROUND = 0.5  # grey behind the subject
 FAINT = 4  # alpha up to this (of 255) counts as background when the subject is framed
 DENSITY_BIAS = -1.0
 SURFACE_DENSITY = 25.0  # where the published code puts the surface
-CAMERA_DISTANCE = 1.9  # of the camera that training mostly saw, in the field's units
-CAMERA_FOV = 0.6981317  # 40 degrees, across the prepared picture
+CHUNK_CPU, CHUNK_GPU = 1 << 13, 1 << 17  # points decoded at once: what fits a processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +342,7 @@ class TripoSR:
         report: Report,
         *,
         picture_side: int = PICTURE_SIDE,
-        chunk: int = 1 << 17,
+        chunk: int | None = None,
         cells: int = LATTICE,
     ) -> Reconstructed:
         """Reconstruct the subject of a picture.
@@ -354,7 +353,8 @@ class TripoSR:
             report: Called at least between blocks, and by the field's queries; raises to cancel.
             picture_side: What the framed picture is scaled to; a multiple of 16. Less needs less
                 memory and shows less.
-            chunk: Points that the field decodes at once; less needs less memory.
+            chunk: Points that the field decodes at once; less needs less memory. None: by the
+                device.
             cells: Of the field's coarse look, along each side.
 
         Raises:
@@ -362,6 +362,8 @@ class TripoSR:
         """
         framed = frame_subject(rgb, mask)
         planes = self.planes(framed.rgb, report, picture_side)
+        if chunk is None:
+            chunk = CHUNK_CPU if planes.device.type == "cpu" else CHUNK_GPU
         field = TriplaneField(
             planes,
             self._net.decoder,
