@@ -21,8 +21,8 @@ def fuse_depth_and_normals(
     mask: NDArray[np.bool_],
     rays: Floats,
     report: Callable[[], None],
-    hold: float = 0.01,
-    iterations: int = 120,
+    hold: float = 0.0002,
+    iterations: int = 300,
 ) -> Floats:
     """Depth that follows the normals in the small and ``depth`` in the large.
 
