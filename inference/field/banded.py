@@ -26,6 +26,7 @@ Values = tuple[Tensor, Tensor | None]
 
 BAND = 1  # cells of the lattice around those of the surface in which the function is asked
 STEP = 0.15  # of a cell: reach of the differences that make the gradient
+FARTHEST = 12  # cells up to which the way to the surface is counted; more saves little later
 FAINTEST = 0.04  # share of the box that becomes the solid where the function finds none
 FLATTEST = 0.15  # of the usual slope; where the function is flatter, distances would be overstated
 _TETRAHEDRON = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
@@ -213,12 +214,13 @@ def _rings(inside: Tensor, is_small: Tensor) -> Tensor:
         is_small: Same shape: where the surface may be near in any case.
 
     Returns:
-        (X, Y, Z) int16, counted along axes and diagonals alike, so a lower bound of the distance.
+        (X, Y, Z) int16 up to ``FARTHEST``, counted along axes and diagonals alike, so a lower bound
+        of the distance.
     """
     most = F.max_pool3d(inside[None, None].float(), 2, 1)
     least = -F.max_pool3d(-inside[None, None].float(), 2, 1)
     reached = ((most != least) | (F.max_pool3d(is_small[None, None].float(), 2, 1) > 0)).float()
-    far = max(inside.shape)
+    far = FARTHEST
     ring = torch.full_like(reached, far)
     for distance in range(far):
         ring = torch.where((reached > 0) & (ring == far), float(distance), ring)
