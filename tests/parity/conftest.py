@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
 
 
 def _seeded(name: str, shape: Sequence[int]) -> Tensor:
@@ -58,3 +61,20 @@ def difference() -> Callable[[Tensor, Tensor], float]:
         return float((ours.float() - reference.float()).abs().max() / spread)
 
     return relative
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> None:
+    """Let references import a torchvision that was built for another PyTorch.
+
+    Its compiled operators do not load then; no reference runs them, but their names must exist.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except ImportError:
+        pytest.skip("torchvision is not installed")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for name in ("nms", "qnms"):
+            OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from image_to_mesh.inference.models.vit import VisionTransformer
 
 pytestmark = pytest.mark.parity
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-
-
-@pytest.fixture(scope="module")
-def timm() -> Any:
-    """Import timm even where torchvision was built for another PyTorch."""
-    try:
-        importlib.import_module("torchvision")
-    except ImportError:
-        pytest.skip("torchvision is not installed")
-    except RuntimeError:  # its compiled operators do not load; timm only needs them to be named
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for name in ("nms", "qnms"):
-            OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return pytest.importorskip("timm")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +30,10 @@ def timm() -> Any:
     ],
 )
 def test_timm_agrees(
-    timm: Any, seeded: Callable, difference: Callable, name: str, options: dict, size: int
+    torchvision: None, seeded: Callable, difference: Callable, name: str, options: dict, size: int
 ) -> None:
     """At the trained size: elsewhere timm resamples the positions by a rule of its own."""
+    timm = pytest.importorskip("timm")
     reference = timm.create_model(name, pretrained=False, num_classes=0).eval()
     state = seeded({key: value.shape for key, value in reference.state_dict().items()})
     reference.load_state_dict(state, strict=True)
