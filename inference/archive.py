@@ -69,6 +69,8 @@ def pack(archive: Archive) -> bytes:
         "mask": np.round(np.clip(seen.mask, 0, 1) * 255).astype(np.uint8),
         "colour": _jpeg(seen.colour),
     }
+    if seen.back_colour is not None:
+        arrays["back_colour"] = _jpeg(seen.back_colour)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
@@ -109,6 +111,7 @@ def _archive(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Archi
         up=np.array(facts["up"], np.float32),
         mask=arrays["mask"].astype(np.float32) / 255,
         colour=_from_jpeg(arrays["colour"]),
+        back_colour=_from_jpeg(arrays["back_colour"]) if "back_colour" in arrays else None,
     )
     frame = WorldFrame(np.array(rotation), float(scale), np.array(offset))
     return Archive(observation, frame, str(facts["model"]))

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from .models.two_sided import TwoSidedNetwork
 
 T = TypeVar("T")
+Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 Floats = NDArray[np.float32]
 Tick = Callable[[], None]
 Stage = Callable[[str], Callable[[float], None]]
 
 LONGEST = 1536  # pixels; a relief has no more vertices than this along its longer side
+WORTH_UPSCALING = 1.5  # a texture less than this finer than the picture shows no gain
 FAR = 1.3  # of the deepest valid depth: where sky goes
 
 
@@ -138,7 +140,7 @@ class Networks:
         look = _LOOKS.get(entry.module)
         if look is None:
             raise WeightsError(f"{entry.label} cannot see depth: choose another model for Depth.")
-        picture = _shrunk(rgb)
+        picture = _shrunk(rgb, LONGEST)
 
         def attempt(effort: Effort) -> SceneDepth:
             estimator = self._load(entry, effort)
@@ -177,6 +179,39 @@ class Networks:
 
         return self._within_memory(entry, attempt, chunks=(1 << 15, 1 << 13))
 
+    def upscaled(self, rgb: NDArray[np.uint8], wanted: int) -> NDArray[np.uint8]:
+        """Enlarge a picture whose longer side is well under ``wanted`` pixels, as far as that.
+
+        Unchanged when no model for it is installed.
+        """
+        if max(rgb.shape[:2]) * WORTH_UPSCALING > wanted:
+            return rgb
+        entry = self.chosen("upscale")
+        if entry is None:
+            return rgb
+
+        def attempt(effort: Effort) -> NDArray[np.uint8]:
+            estimator = self._load(entry, effort)
+            report = self._stage("Sharpening the picture")
+            return estimator.estimate(rgb, lambda: report(0.5), tile=effort.chunk)
+
+        larger = self._within_memory(entry, attempt, chunks=(192, 96))
+        return _shrunk(larger, wanted)
+
+    def filled(self, rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+        """Paint the unknown pixels of a picture; None when no model for it is installed."""
+        entry = self.chosen("inpaint")
+        if entry is None:
+            return None
+
+        def attempt(effort: Effort) -> NDArray[np.uint8]:
+            estimator = self._load(entry, effort)
+            report = self._stage("Imagining the far side")
+            sides = {} if effort.max_side is None else {"max_side": effort.max_side}
+            return estimator.estimate(rgb, hole, lambda: report(0.5), **sides)
+
+        return self._within_memory(entry, attempt, max_sides=(384, 256))
+
     def _load(self, entry: ModelEntry, effort: Effort) -> Any:
         from .loaded import LOADED
 
@@ -214,15 +249,16 @@ class Networks:
         return best_device(self._request.device)
 
 
-def _shrunk(rgb: Floats) -> Floats:
+def _shrunk(rgb: Pixels, longest: int) -> Pixels:
+    """(H, W, 3) of any type, its longer side at most ``longest`` pixels."""
     import cv2
 
     height, width = rgb.shape[:2]
-    scale = LONGEST / max(height, width)
+    scale = longest / max(height, width)
     if scale >= 1:
         return rgb
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32)
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # pyright: ignore[reportReturnType]
 
 
 def _depth_anything(
@@ -232,7 +268,18 @@ def _depth_anything(
         found = estimator.estimate(rgb, tick, detail_side=max(rgb.shape[:2]))
     else:
         found = estimator.estimate(rgb, tick, short_side=effort.max_side)
-    return SceneDepth(found.depth, None, found.is_metric)
+    return SceneDepth(with_far_sky(found.depth, found.valid), found.fov_x, found.is_metric)
+
+
+def _depth_anything_3(
+    estimator: Any, rgb: Floats, fov_x: float | None, effort: Effort, tick: Tick
+) -> SceneDepth:
+    options: dict[str, Any] = {} if effort.max_side is None else {"long_side": effort.max_side}
+    if hasattr(estimator, "estimate_views"):  # finds the field of view by itself
+        found = estimator.estimate(rgb, tick, **options)
+    else:
+        found = estimator.estimate(rgb, tick, fov_x=fov_x, **options)
+    return SceneDepth(with_far_sky(found.depth, found.valid), found.fov_x, found.is_metric)
 
 
 def _moge(
@@ -296,5 +343,6 @@ _SEEDED = {"triposg"}
 _DRAW: dict[str, Draw] = {"triposr": _triposr, "triposg": _triposg}
 _LOOKS: dict[str, Callable[[Any, Floats, float | None, Effort, Tick], SceneDepth]] = {
     "depth_anything": _depth_anything,
+    "depth_anything_3": _depth_anything_3,
     "moge": _moge,
 }

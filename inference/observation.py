@@ -24,6 +24,8 @@ class Observation:
         up: (3,) up direction in the view frame.
         mask: (M, M) subject probability of the crop.
         colour: (C, C, 3) float32 0..1 sRGB picture of the crop.
+        back_colour: (B, B, 3) float32 0..1 sRGB what the far side looks like from here, as if the
+            near side were not there; None when nothing says so.
     """
 
     view: CropView
@@ -33,6 +35,7 @@ class Observation:
     up: Floats
     mask: Floats
     colour: Floats
+    back_colour: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = math.radians(30.0)  # field of view of the subject's crop when the camera is unknown
 BUNDLED_EDGE_BLUR = 9.0  # half width of depth edges in pixels of the depth map
 SHARP_EDGE_BLUR = 1.5  # of installed depth networks, which see edges finely
+FAR_SIDE = 512  # pixels of the square in which the far side is imagined, at most
+RIM = 0.03  # of that side: how far the far side shows the outline's own colours
 MATCHED = 0.85  # overlap of outlines below which the artist is told
 SCENE_FOV = math.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
 
@@ -42,6 +44,8 @@ _BEGINS = {
     "Loading the network": 0.03,
     "Cutting out the subject": 0.12,
     "Estimating the shape": 0.2,
+    "Sharpening the picture": 0.3,
+    "Imagining the far side": 0.33,
     "Shaping the solid": 0.35,
     "Extracting the surface": 0.55,
     "Unwrapping": 0.62,
@@ -257,6 +261,10 @@ def _run_object(
     crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, 0.0)[..., 0]
     geometry = _looked_at_twice(net, rgb, mask, (x0, y0, side), lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
+    crop = cutout.sample_crop(rgb, x0, y0, side, colours, None)
+    native = max(16, min(round(side), request.texture_size))
+    shown = cutout.sample_crop(rgb, x0, y0, side, native, None)
+    larger = network.upscaled(_bytes(shown), request.texture_size)
     observation = Observation(
         view=view,
         front=geometry.front,
@@ -264,13 +272,46 @@ def _run_object(
         normals=geometry.normals,
         up=geometry.up,
         mask=crop_mask,
-        colour=cutout.sample_crop(rgb, x0, y0, side, colours, None),
+        colour=crop if len(larger) == native else larger.astype(np.float32) / 255,
+        back_colour=_far_side(network, crop, crop_mask),
     )
     result = build_object(
         observation, request.detail, request.texture_size, request.size_m, steps.stage
     )
     archive = pack(Archive(observation, result.frame, network.name()))
     return _finished(result, "object", picture, network, steps, archive)
+
+
+def _bytes(colours: Floats) -> NDArray[np.uint8]:
+    return np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+
+
+def _far_side(network: Networks, crop: Floats, mask: Floats) -> Floats | None:
+    """What the far side may look like: the rim's colours, continued by an installed network.
+
+    Args:
+        network: May know how to fill holes.
+        crop: (C, C, 3) 0..1 the subject's crop.
+        mask: (M, M) subject probability of the crop.
+
+    Returns:
+        (B, B, 3) 0..1, or None when no such network is installed.
+    """
+    if network.chosen("inpaint") is None:
+        return None
+    from .field.two_sided import nearest_inside, signed_pixels
+    from .image import enlarge, shrink
+
+    size = min(len(crop), FAR_SIDE)
+    depth = signed_pixels(
+        enlarge(mask, size, size) if size > len(mask) else shrink(mask, size, size)
+    )
+    rim = (depth > 0) & (depth <= max(RIM * size, 2.0))
+    colours = _bytes(shrink(crop, size, size))
+    # Nothing of the background may be taken up: outside, the rim's colours go on.
+    colours = colours.reshape(-1, 3)[nearest_inside(rim)]
+    filled = network.filled(colours, depth > max(RIM * size, 2.0))
+    return None if filled is None else filled.astype(np.float32) / 255
 
 
 def _draw_object(
@@ -281,8 +322,8 @@ def _draw_object(
 
     rgb, mask = picture.pixels[..., :3].astype(np.float32) / 255, subject.cut_out.mask
 
-    def finish(drawn: ObjectField) -> PlacedResult:
-        return build_from_field(
+    def finish(drawn: ObjectField) -> tuple[PlacedResult, bool]:
+        placed = build_from_field(
             drawn.field,
             drawn.axes,
             Subject(rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
@@ -291,11 +332,17 @@ def _draw_object(
             request.size_m,
             steps.stage,
         )
+        return placed, getattr(drawn.field, "is_faint", False)
 
-    placed = network.with_object_field(rgb, mask, finish)
-    if placed is None:
+    found = network.with_object_field(rgb, mask, finish)
+    if found is None:
         return None
-    if placed.overlap < MATCHED:
+    placed, is_faint = found
+    if is_faint:
+        network.notes.append(
+            "The network saw hardly anything solid: check the cut-out, or try another model or seed."
+        )
+    elif placed.overlap < MATCHED:
         network.notes.append(
             f"The shape covers only {placed.overlap:.0%} of the subject's outline: another model or"
             " seed may fit better."

@@ -15,7 +15,7 @@ from ..field.integrate import fuse_depth_and_normals
 from ..field.offset import offset
 from ..field.outline import local_width
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
-from ..image import blur, enlarge, shrink
+from ..image import blur, enlarge, sample, shrink
 from ..observation import Observation, WorldFrame
 from ..surface.nets import drop_small_parts, smooth, surface_nets
 from ..texture.charts import cut_into_charts
@@ -29,6 +29,7 @@ CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
 SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
+ROW = 4096  # points whose colours are looked up at a time
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
 
 
@@ -108,7 +109,8 @@ def build_object(
     positions = field.origin + positions * np.float32(field.spacing)
 
     side = observation.colour.shape[0]
-    dress = Dress(observation.colour, enlarge(observation.mask, side, side), observation.up)
+    mask = enlarge(observation.mask, side, side)
+    dress = Dress(observation.colour, mask, observation.up, _behind(observation))
     return finish_object(positions, quads, view, dress, texture_size, size_m, stage, frame)
 
 
@@ -155,6 +157,22 @@ def finish_object(
         frame.camera_to_world(), view.camera.fov_x, view.camera.width, view.camera.height
     )
     return ObjectResult(mesh, material, camera, frame)
+
+
+def _behind(observation: Observation) -> Callable[[Floats], Floats] | None:
+    """Colours of what the picture does not show, from what the far side looks like."""
+    back, view = observation.back_colour, observation.view
+    if back is None:
+        return None
+
+    def colours(points: Floats) -> Floats:
+        where = view.crop_coordinates(points, len(back))
+        rows = -(-len(points) // ROW)  # OpenCV takes no longer rows than 32767
+        square = np.zeros((rows * ROW, 2), np.float32)
+        square[: len(points)] = where
+        return sample(back, square.reshape(rows, ROW, 2)).reshape(-1, 3)[: len(points)]
+
+    return colours
 
 
 def _cut_at(observation: Observation, threshold: float) -> Observation:

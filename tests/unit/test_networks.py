@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from image_to_mesh.inference import loaded, pipeline, weights
+from image_to_mesh.inference.archive import unpack
 from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Request
 from image_to_mesh.inference.errors import CutOutError, WeightsError
 from image_to_mesh.inference.field.protocol import Bounds, FieldSample
@@ -42,7 +43,7 @@ class Sloped:
         if len(self.asked) <= self.failures:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         report()
-        return DepthEstimate(slope(), None, self.is_metric)
+        return DepthEstimate(slope(), None, np.ones((HEIGHT, WIDTH), bool), self.is_metric)
 
 
 class Pointed:
@@ -86,12 +87,19 @@ def picture() -> np.ndarray:
     return pixels
 
 
-def run(engine: str, seed: int = 0, steps: int = 50, guidance: float = 7.0, **models: str):
+def run(
+    engine: str,
+    seed: int = 0,
+    steps: int = 50,
+    guidance: float = 7.0,
+    texture_size: int = 256,
+    **models: str,
+):
     request = Request(
         PicturePixels(picture(), "Room"),
         engine=engine,  # pyright: ignore[reportArgumentType]
         detail="low",
-        texture_size=256,
+        texture_size=texture_size,
         device="cpu",
         seed=seed,
         steps=steps,
@@ -212,3 +220,52 @@ def test_sky_is_put_behind() -> None:
     valid = np.array([[True, True], [True, False]])
     assert with_far_sky(depth, valid)[1, 1] > 4
     assert with_far_sky(depth, np.zeros((2, 2), bool)) is depth
+
+
+class Doubled:
+    """Stands in for Real-ESRGAN: twice the size, and blue."""
+
+    def estimate(self, rgb, report, *, tile=None) -> np.ndarray:
+        report()
+        blue = np.zeros((2 * rgb.shape[0], 2 * rgb.shape[1], 3), np.uint8)
+        blue[..., 2] = 255
+        return blue
+
+
+@dataclass
+class Green:
+    """Stands in for LaMa: holes become green."""
+
+    holes: list = field(default_factory=list)
+
+    def estimate(self, rgb, hole, report, *, max_side=None) -> np.ndarray:
+        report()
+        self.holes.append(hole)
+        return np.where(hole[..., None], np.array([0, 255, 0], np.uint8), rgb)
+
+
+def test_an_upscaler_sharpens_what_the_texture_shows(install) -> None:
+    install("realesr-general-x4v3", Doubled())
+    install("birefnet-lite", Matte())
+    colours = run("object", texture_size=512).material.base_color.reshape(-1, 3)
+    assert np.median(colours, axis=0) == pytest.approx([0, 0, 255], abs=3)
+
+
+def test_an_upscaler_is_not_asked_for_what_a_texture_cannot_hold(install) -> None:
+    install("realesr-general-x4v3", None)  # asking it would fail
+    install("birefnet-lite", Matte(radius=59))
+    assert run("object", texture_size=128).is_watertight
+
+
+def test_the_far_side_is_imagined_inside_the_outline_only(install) -> None:
+    network = Green()
+    install("big-lama", network)
+    install("birefnet-lite", Matte())
+    result = run("object")
+    (hole,) = network.holes
+    assert 0.2 < hole.mean() < 0.5  # the disc's middle; it fills most of its crop
+    colours = result.material.base_color.reshape(-1, 3).astype(int)
+    is_green = (colours[:, 1] > 200) & (colours[:, 0] < 60) & (colours[:, 2] < 60)
+    assert 0.15 < is_green.mean() < 0.7
+    assert result.archive is not None
+    assert unpack(result.archive).observation.back_colour is not None

@@ -1,0 +1,186 @@
+"""Press the button once with every network of the catalogue, with random weights of the real shapes.
+
+    python benchmarks/every_model.py --out build/every_model [--only ID ...] [--heavy]
+
+For each model a file with the published names and shapes is written, taken with Use File, converted as
+a downloaded one would be, loaded, and run from picture to mesh. What comes out has no meaning; that it
+comes out, closed and textured, is the point. One line each; the exit status is 1 when one fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from package import load_extension
+from ports import KEYS, seeded
+from safetensors.torch import save_file
+
+load_extension()
+
+from image_to_mesh.inference import pipeline, weights  # noqa: E402
+from image_to_mesh.inference.catalogue import CATALOGUE, ModelEntry, ModelFile  # noqa: E402
+from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Request  # noqa: E402
+from image_to_mesh.inference.errors import CutOutError  # noqa: E402
+from image_to_mesh.inference.loaded import LOADED  # noqa: E402
+
+# Model -> lists of names and shapes in tests/data/keys, one for each of its files.
+LISTS: dict[str, tuple[str, ...]] = {
+    "depth-anything-v2-small": ("depth_anything_v2_small",),
+    "depth-anything-v2-indoor-small": ("depth_anything_v2_small",),
+    "depth-anything-v2-outdoor-small": ("depth_anything_v2_small",),
+    "depth-anything-v2-base": ("depth_anything_v2_base",),
+    "depth-anything-v2-large": ("depth_anything_v2_large",),
+    "moge-2-vits": ("moge_2_small",),
+    "moge-2-vitb": ("moge_2_base",),
+    "moge-2-vitl": ("moge_2_large",),
+    "da3-small": ("depth_anything_3_small",),
+    "da3-base": ("depth_anything_3_base",),
+    "da3-mono-large": ("depth_anything_3_mono_large",),
+    "da3-metric-large": ("depth_anything_3_mono_large",),
+    "birefnet": ("birefnet",),
+    "birefnet-lite": ("birefnet_lite",),
+    "isnet": ("isnet",),
+    "u2netp": ("u2netp",),
+    "triposr": ("triposr",),
+    "triposg": ("triposg_transformer", "triposg_vae", "triposg_image_encoder_dinov2"),
+    "realesr-general-x4v3": ("realesr_general_x4v3",),
+    "realesrgan-x4plus": ("realesrgan_x4plus",),
+    "big-lama": ("big_lama",),
+}
+HEAVY_MB = 4000  # of main memory
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights; emptied")
+    parser.add_argument("--only", nargs="+", metavar="ID")
+    parser.add_argument("--heavy", action="store_true", help="models of many gigabytes too")
+    arguments = parser.parse_args()
+    failures = 0
+    for entry in CATALOGUE:
+        if arguments.only and entry.id not in arguments.only:
+            continue
+        if entry.cpu_mb > HEAVY_MB and not arguments.heavy and not arguments.only:
+            sys.stdout.write(f"{entry.id}: left out, needs {entry.cpu_mb} MB (--heavy)\n")
+            continue
+        started = time.perf_counter()
+        try:
+            verdict = press(entry, arguments.out / entry.id)
+        except Exception as error:  # noqa: BLE001 - the others are still to be tried
+            verdict, failures = f"FAILED: {type(error).__name__}: {error}", failures + 1
+        seconds = time.perf_counter() - started
+        sys.stdout.write(f"{entry.id}: {verdict} ({seconds:.0f} s)\n")
+        sys.stdout.flush()
+        LOADED.free()
+        shutil.rmtree(arguments.out / entry.id, ignore_errors=True)
+    return 1 if failures else 0
+
+
+def press(entry: ModelEntry, folder: Path) -> str:
+    """Install random weights, run the pipeline, and say what came out."""
+    lists = LISTS[entry.id]
+    missing = [name for name in lists if not (KEYS / f"{name}.json").is_file()]
+    if missing:
+        raise FileNotFoundError(f"no list of names and shapes: {', '.join(missing)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "source"
+    files = [_write(source, file, name) for file, name in zip(entry.files, lists, strict=True)]
+    # The hash in the catalogue is that of the real file, which this one is not.
+    stand_in = dataclasses.replace(
+        entry,
+        files=tuple(ModelFile(file.path, None, None, file.url) for file in entry.files),
+        source="safetensors" if entry.source == "safetensors" else "pickle",
+    )
+    index = CATALOGUE.index(entry)
+    models = folder / "models"
+    place = files[0] if len(files) == 1 else source
+    with _in_catalogue(stand_in, index):
+        weights.use_file(stand_in, place, models, lambda _share, _words: None)
+        shutil.rmtree(source)
+        task = entry.task
+        engine = "scene" if task == "depth" or task == "views" else "object"
+        chosen = "depth" if task == "views" else task.replace("-", "_")
+        request = Request(
+            PicturePixels(picture(), entry.id),
+            engine=engine,
+            detail="low",
+            texture_size=512,
+            device="cpu",
+            steps=2,
+            guidance=1.0,
+            models=dataclasses.replace(
+                ModelChoices("bundled", "bundled", "bundled", "bundled", "bundled", "bundled"),
+                folder=models,
+                **{chosen: entry.id},
+            ),
+        )
+        try:
+            result = pipeline.run(request, lambda _share, _words: None)
+        except CutOutError as error:
+            # Noise may show no solid and no subject; the network has run all the same.
+            if task in ("cut-out", "object"):
+                return f"ran; its noise holds nothing: {error}"
+            raise
+    closed = "watertight" if result.is_watertight else "open"
+    return f"{len(result.mesh.face_sizes):,} faces, {closed}, by {result.model}"
+
+
+def _write(source: Path, file: ModelFile, name: str) -> Path:
+    """Random weights as the publisher would give them."""
+    facts = json.loads((KEYS / f"{name}.json").read_text(encoding="utf-8"))
+    state: dict[str, Any] = seeded(facts["shapes"])
+    path = source / file.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        save_file({key: value.contiguous() for key, value in state.items()}, path)
+    elif "model_config" in facts:
+        torch.save({"model_config": facts["model_config"], "model": state}, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+class _in_catalogue:  # noqa: N801 - used as a statement
+    """Let the extension see an entry in place of the catalogue's own of that id."""
+
+    def __init__(self, entry: ModelEntry, index: int) -> None:
+        from image_to_mesh.inference import catalogue
+
+        self._modules = (catalogue, weights)
+        self._by_id = catalogue._BY_ID
+        self._entries = CATALOGUE[index], entry
+        self._changed = (*CATALOGUE[:index], entry, *CATALOGUE[index + 1 :])
+
+    def __enter__(self) -> None:
+        for module in self._modules:
+            module.CATALOGUE = self._changed
+        self._by_id[self._entries[1].id] = self._entries[1]
+
+    def __exit__(self, *_error: object) -> None:
+        for module in self._modules:
+            module.CATALOGUE = CATALOGUE
+        self._by_id[self._entries[0].id] = self._entries[0]
+
+
+def picture() -> np.ndarray:
+    """(192, 256, 4) a ball on a table, all opaque but the upper corners."""
+    pixels = np.full((192, 256, 4), 255, np.uint8)
+    pixels[..., :3] = np.linspace(60, 200, 192, dtype=np.uint8)[:, None, None]
+    colour = np.zeros((192, 256, 3), np.uint8)
+    cv2.circle(colour, (128, 96), 60, (200, 80, 40), -1, cv2.LINE_AA)
+    pixels[..., :3] = np.where(colour.any(axis=2, keepdims=True), colour, pixels[..., :3])
+    return pixels
+
+
+if __name__ == "__main__":
+    sys.exit(main())
