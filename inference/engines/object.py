@@ -17,7 +17,10 @@ from ..field.outline import local_width
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
 from ..image import blur, enlarge, sample, shrink
 from ..observation import Observation, WorldFrame
-from ..surface.nets import drop_small_parts, smooth, surface_nets
+from ..surface.bricks import sample_near_surface
+from ..surface.contour import dual_contour
+from ..surface.nets import smooth
+from ..surface.parts import keep_solid_parts
 from ..texture.charts import cut_into_charts
 from ..texture.material import make_material
 from ..texture.pack import pack_charts
@@ -26,7 +29,7 @@ from .upright import steadied_up, world_from_camera
 Floats = NDArray[np.float32]
 
 CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
-SMALLEST_PART = 0.02  # share of the largest part's faces under which a loose part is dust
+SMALLEST_PART = 0.003  # share of the largest part's volume under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
 ROW = 4096  # points whose colours are looked up at a time
@@ -98,15 +101,14 @@ def build_object(
     field = offset(solid_from_two_sides(surface, view, CELLS[detail], report), shaping.level)
 
     report = stage("Extracting the surface")
-    report(0.0)
-    positions, quads = surface_nets(field.distance)
+    bricks = sample_near_surface(field, field.spacing, lambda share: report(0.3 * share))
+    positions, quads = dual_contour(bricks, field, lambda share: report(0.3 + 0.6 * share))
     if not len(quads):
         raise CutOutError(
             "Nothing solid was found in the cut-out: check the cut-out or paint a mask."
         )
-    positions, quads = drop_small_parts(positions, quads, SMALLEST_PART)
+    positions, quads = keep_solid_parts(positions, quads, SMALLEST_PART)
     positions = smooth(positions, quads, shaping.smoothness)
-    positions = field.origin + positions * np.float32(field.spacing)
 
     side = observation.colour.shape[0]
     mask = enlarge(observation.mask, side, side)
