@@ -248,9 +248,7 @@ def _upscaler(
     name: str, model: str, side: int, architecture: str, make: Callable[[Any], nn.Module]
 ) -> Port:
     def ours(state: State) -> nn.Module:
-        module = network("realesrgan")
-        mapped = module.map_checkpoint(state)
-        return taken_on(lambda: module.make_network(mapped), mapped)
+        return as_loaded("realesrgan", state)
 
     return Port(
         name=name,
@@ -260,6 +258,57 @@ def _upscaler(
         ask=lambda net, x: net(x.sigmoid(), _quiet),
         reference=lambda: make(importlib.import_module(f"spandrel.architectures.{architecture}")),
         ask_reference=lambda net, x: net(x.sigmoid()),
+        needs=("spandrel",),
+    )
+
+
+# --- cut-outs and filling: batch norms folded and convolutions channels-last, as from a file ------
+
+
+def as_loaded(name: str, state: State) -> nn.Module:
+    """One of our networks as its module's ``load`` makes it."""
+    module = network(name)
+    checkpoint = network("checkpoint")
+    mapped = module.map_checkpoint(state)
+    net = checkpoint.build(lambda: module.make_network(mapped))
+    checkpoint.take_on(net, mapped, Path(name), torch.device("cpu"), torch.float32)
+    if hasattr(net, "fuse"):
+        net.fuse()
+    return net
+
+
+def _alone(name: str, model: str, module: str, keys: str, side: int) -> Port:
+    """Make a row without a reference that takes the published names."""
+    return Port(
+        name=name,
+        model=model,
+        shape=(1, 3, side, side),
+        ours=lambda state: as_loaded(module, state),
+        ask=lambda net, x: net(x, _quiet),
+        keys=keys,
+        change=_settle_windows,
+        is_heavy=side > 512,
+    )
+
+
+def _settle_windows(state: State) -> None:
+    for key in [key for key in state if key.endswith("relative_position_index")]:
+        del state[key]
+
+
+def _lama() -> Port:
+    return Port(
+        name="LaMa",
+        model="big-lama",
+        shape=(1, 4, 256, 256),
+        ours=lambda state: as_loaded("lama", state),
+        ask=lambda net, x: net(x[:, :3].sigmoid(), (x[:, 3:] > 1).to(x.dtype), _quiet),
+        reference=lambda: importlib.import_module("spandrel.architectures.LaMa").LaMa(
+            in_nc=4, out_nc=3
+        ),
+        ask_reference=lambda net, x: net.model(
+            x[:, :3].sigmoid() * (x[:, 3:] <= 1), (x[:, 3:] > 1).to(x.dtype)
+        ),
         needs=("spandrel",),
     )
 
@@ -279,4 +328,10 @@ PORTS: list[Port] = [
         "Compact.__arch.SRVGG",
         lambda a: a.SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4, act_type="prelu"),
     ),
+    _alone("Real-ESRGAN x4plus", "realesrgan-x4plus", "realesrgan", "realesrgan_x4plus", 48),
+    _lama(),
+    _alone("IS-Net", "isnet", "isnet", "isnet", 1024),
+    _alone("U2-Net P", "u2netp", "isnet", "u2netp", 320),
+    _alone("BiRefNet Lite", "birefnet-lite", "birefnet", "birefnet_lite", 1024),
+    _alone("BiRefNet", "birefnet", "birefnet", "birefnet", 1024),
 ]

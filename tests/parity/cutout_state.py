@@ -36,7 +36,7 @@ def published_state(name: str) -> dict[str, Tensor]:
             noise = 0.1 * noise + (1 if key.endswith("weight") else 0)
         else:
             noise *= np.float32(np.sqrt(2 / np.prod(shape[1:])))
-        if key.startswith(("side", "outconv", "decoder.conv_out1")):
+        if key.startswith(("side", "outconv", "decoder.conv_out1", "generator.model.34.")):
             noise = 0.1 * noise
         state[key] = torch.from_numpy(noise.astype(np.float32))
     return state

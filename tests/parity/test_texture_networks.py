@@ -27,8 +27,28 @@ def nothing() -> None:
     pass
 
 
+_operators: list[torch.library.Library] = []
+
+
+def prepare_torchvision() -> None:
+    """Let spandrel import a torchvision that was built for another PyTorch.
+
+    The networks compared here use none of its compiled operators, but their names must exist.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        _operators.append(torch.library.Library("torchvision", "FRAGMENT"))
+        for name in ("nms", "qnms"):
+            arguments = "Tensor dets, Tensor scores, float iou_threshold"
+            _operators[0].define(f"{name}({arguments}) -> Tensor")
+
+
 def reference_class(room: str, name: str) -> Any:
-    pytest.importorskip("spandrel", exc_type=RuntimeError)
+    prepare_torchvision()
+    pytest.importorskip("spandrel")
     return getattr(importlib.import_module(f"spandrel.architectures.{room}"), name)
 
 
@@ -49,7 +69,6 @@ def test_super_resolution(name: str, shape: tuple[int, int], difference: Callabl
     state = cutout_state.published_state(name)
     room = "Compact" if "general" in name else "ESRGAN"
     reference = reference_class(room, f"{room}Arch")().load(dict(state)).model
-    reference.load_state_dict(reference_class(room, f"{room}Arch")().load(dict(state)).state_dict)
     ours = made(realesrgan, state)
     picture = noise(3, shape)
     with torch.inference_mode():
@@ -61,7 +80,7 @@ def test_filling(shape: tuple[int, int], difference: Callable) -> None:
     state = cutout_state.published_state("big_lama")
     for key in state:  # thirty-six residual blocks in a row would blow random weights up
         if key.endswith("bn_l.weight") or key.endswith("bn_g.weight"):
-            state[key] *= 0.5
+            state[key] *= 0.35
     reference = reference_class("LaMa", "LaMa")(in_nc=4, out_nc=3)
     prefix = "generator."
     reference.load_state_dict({"model." + k.removeprefix(prefix): v for k, v in state.items()})
