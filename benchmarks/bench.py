@@ -37,8 +37,13 @@ def main() -> int:
                 options += [f"--{name}", str(getattr(arguments, name))]
         text = _run("quality.py", out, *options)
         sections.append(("QUALITY", text[text.rindex("\n\n") + 2 :]))
+    options = ["--truth", str(out / "truth")] if arguments.objects is not None else []
+    sections.append(("SURFACE", _run("surface.py", out, *options)))
     if arguments.models:
         sections.append(("MODELS", _run("models.py", out)))
+    for name, script in (("UV MAPS", "uv.py"), ("MATCHED CAMERA", "matched_camera.py")):
+        text = _run(script, out)
+        sections.append((name, text[text.rindex("\n\n") + 2 :]))
     sheet = "\n".join(f"=== {name} ===\n{text.strip()}\n" for name, text in sections)
     (out / "bench.txt").write_text(sheet, encoding="utf-8")
     sys.stdout.write(f"\n{sheet}")
