@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -77,6 +78,7 @@ def shoot(
     )
 
 
+@lru_cache
 def _patterns(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Smooth noise with detail at several scales: (6, 96, 96, 3) and (512, 512, 3), 0..255."""
     random = np.random.default_rng(seed)
