@@ -124,11 +124,14 @@ class Networks:
         entry = self.chosen("cut-out")
         if entry is None:
             return None
+        from .picture.matting import refine_alpha
 
         def attempt(effort: Effort) -> Floats:
             estimator = self._load(entry, effort)
             report = self._stage("Cutting out the subject")
-            return estimator.estimate(rgb, lambda: report(0.3), max_side=effort.max_side)
+            side = min(estimator.side, effort.max_side or estimator.side)
+            alpha = estimator.estimate(rgb, lambda: report(0.3), max_side=effort.max_side)
+            return refine_alpha(rgb, alpha, side, lambda: report(0.8))
 
         return self._within_memory(entry, attempt, max_sides=(768, 512))
 

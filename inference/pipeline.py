@@ -79,6 +79,7 @@ class _Run:
 class _Subject:
     cut_out: CutOut
     scene: SceneGeometry | None  # present when the network has looked at the whole picture
+    is_matte: bool = False  # soft where pixels are mixed: their colours can be unmixed
 
 
 def run(request: Request, report: Report) -> Reconstruction:
@@ -177,6 +178,8 @@ def _choose(
 def _find_subject(picture: Picture, request: Request, network: Networks, steps: _Run) -> _Subject:
     from .errors import CutOutError
     from .picture import cutout
+    from .picture.colour_cut import colour_cut
+    from .picture.plain_background import plain_background_mask
 
     mode = request.cut_out
     height, width = picture.pixels.shape[:2]
@@ -200,10 +203,10 @@ def _find_subject(picture: Picture, request: Request, network: Networks, steps: 
         if request.engine == "auto":
             colours = rgb.astype(np.float32) / 255
             scene = network.bundled().estimate_scene(colours)
-        return _Subject(CutOut(matte, "network", picture), scene)
+        return _Subject(CutOut(matte, "network", picture), scene, is_matte=True)
     net = network.bundled()
     report = steps.stage("Cutting out the subject")
-    plain = cutout.plain_background_mask(rgb)
+    plain = plain_background_mask(rgb)
     if plain is not None:
         return _Subject(CutOut(plain, "network", picture), None)
     colours = rgb.astype(np.float32) / 255
@@ -213,7 +216,8 @@ def _find_subject(picture: Picture, request: Request, network: Networks, steps: 
     # A second, closer look at the subject alone gives a finer mask.
     crop = cutout.sample_crop(colours, x0, y0, side, 256, None)
     closer = net.estimate_object(crop, None, lambda: report(0.5)).mask
-    mask = cutout.refine_mask(rgb, _paste(closer, whole, x0, y0, side))
+    rough = colour_cut(rgb, _paste(closer, whole, x0, y0, side), lambda: report(0.6))
+    mask = cutout.refine_mask(rgb, cutout.clean_mask(rough))
     return _Subject(CutOut(mask, "network", picture), scene)
 
 
@@ -261,6 +265,10 @@ def _run_object(
     crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, 0.0)[..., 0]
     geometry = _looked_at_twice(net, rgb, mask, (x0, y0, side), lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
+    if subject.is_matte:
+        from .picture.matting import foreground_colours
+
+        rgb = foreground_colours(_bytes(rgb), mask, lambda: report(0.8)).astype(np.float32) / 255
     crop = cutout.sample_crop(rgb, x0, y0, side, colours, None)
     native = max(16, min(round(side), request.texture_size))
     shown = cutout.sample_crop(rgb, x0, y0, side, native, None)

@@ -10,7 +10,6 @@ from ..contracts import Picture
 from ..errors import CutOutError
 from .guided import guided_coefficients
 from .masks import Mask, bounded_size, components, disc, grown, resize_mask
-from .plain_background import plain_background_mask as plain_background_mask
 
 # Longest side in pixels at which edges are searched; finer ones come from interpolation.
 REFINE_SIDE = 1536

@@ -61,6 +61,7 @@ class Matte:
     """Stands in for BiRefNet: the subject is a disc of this radius in pixels."""
 
     radius: float = 40.0
+    side: int = 1024
 
     def estimate(self, rgb, report, *, max_side=None) -> np.ndarray:
         report()
