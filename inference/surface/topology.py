@@ -104,6 +104,3 @@ def is_manifold(faces: Ints) -> bool:
     beside = mate - mate % sides + (mate + 1) % sides
     fan = connected_components(np.stack([np.arange(len(start)), beside], axis=1), len(start))
     return int(fan.max()) + 1 == len(np.unique(start))
-
-
-quad_neighbours = face_neighbours
