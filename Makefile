@@ -20,7 +20,7 @@ export PICTURE OUT ENGINE DETAIL
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo mesh test test-unit test-bpy test-bpy5 gui parity bench lint format zip zip-full clean
+.PHONY: help demo mesh test test-unit test-bpy test-bpy5 gui parity bench bench-web lint format zip zip-full clean
 
 help:
 	@echo "make demo      run the main job on the bundled pictures; results in $(BUILD)/demo/"
@@ -30,6 +30,7 @@ help:
 	@echo "make gui       the tests in a real Blender window (Debian, as root)"
 	@echo "make parity    our networks against the published code, same random weights"
 	@echo "make bench     speed, memory and quality (OBJECTS=folder for your own objects)"
+	@echo "make bench-web a GLB in Blender and in three.js (needs node and chromium)"
 	@echo "make lint      format check, ruff and pyright;  make format  changes the files"
 	@echo "make zip       the extension in $(BUILD)/;  make zip-full  with PyTorch and OpenCV inside"
 	@echo "make clean     delete $(BUILD)/ (not $(VENV)/)"
@@ -122,6 +123,13 @@ gui: $(VENV)/.ready-test
 
 bench: $(VENV)/.ready-bench
 	$(py) benchmarks/bench.py --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
+
+# Not part of bench: it needs node and a Chromium (apt-get install nodejs npm chromium).
+bench-web: $(VENV)/.ready-bench
+	@mkdir -p $(BUILD)/web
+	cp benchmarks/web_viewer/package.json $(BUILD)/web/
+	npm install --silent --no-audit --no-fund --prefix $(BUILD)/web
+	$(py) benchmarks/web_viewer.py --out $(BUILD)/bench/web --modules $(BUILD)/web $(FLAGS)
 
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .

@@ -29,10 +29,10 @@ from package import ROOT, load_extension
 load_extension()
 
 if TYPE_CHECKING:
-    from inference.contracts import Reconstruction
+    from inference.contracts import Detail, Reconstruction
     from inference.texture import raster
 else:
-    from image_to_mesh.inference.contracts import Reconstruction
+    from image_to_mesh.inference.contracts import Detail, Reconstruction
     from image_to_mesh.inference.texture import raster
 
 IOU_GOAL = 0.97
@@ -104,12 +104,14 @@ def has_alpha(path: Path) -> bool:
     return image is not None and image.ndim == 3 and image.shape[2] == 4 and image[..., 3].min() < 9
 
 
-def reconstruct(path: Path, texture_size: int) -> Reconstruction:
+def reconstruct(path: Path, texture_size: int, detail: Detail = "medium") -> Reconstruction:
     """The product's result for one picture, as an object."""
     from image_to_mesh.inference import pipeline
     from image_to_mesh.inference.contracts import PictureFile, Request
 
-    request = Request(source=PictureFile(path), engine="object", texture_size=texture_size)
+    request = Request(
+        source=PictureFile(path), engine="object", detail=detail, texture_size=texture_size
+    )
     return pipeline.run(request, lambda fraction, stage: None)
 
 

@@ -37,7 +37,7 @@ class UvQuality:
     flipped: int
 
 
-def measure_uv(points: Floats, uvs: Floats) -> UvQuality:
+def measure_uv(points: NDArray[np.floating], uvs: NDArray[np.floating]) -> UvQuality:
     """Measure a UV map.
 
     Args:
