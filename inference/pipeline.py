@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from .contracts import CutOut, Picture, Reconstruction, RefineRequest, Request, StageCost
 from .cost import StageClock
-from .errors import MissingPackage, OutOfMemory
+from .failures import translated_failures
 from .networks import Networks
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def run(request: Request, report: Report) -> Reconstruction:
     Raises:
         ImageToMeshError: With a sentence for the artist.
     """
-    with _translated_failures():
+    with translated_failures():
         return _run(request, _Run(report))
 
 
@@ -105,7 +104,7 @@ def refine(request: RefineRequest, report: Report) -> Reconstruction:
     Raises:
         ImageToMeshError: With a sentence for the artist.
     """
-    with _translated_failures():
+    with translated_failures():
         return _refine(request, _Run(report))
 
 
@@ -115,7 +114,7 @@ def cut_out(request: Request, report: Report) -> CutOut:
     Raises:
         ImageToMeshError: With a sentence for the artist.
     """
-    with _translated_failures():
+    with translated_failures():
         steps = _Run(report)
         picture = _read(request, steps)
         return _find_subject(picture, request, Networks(request, steps.stage), steps).cut_out
@@ -482,39 +481,3 @@ def _finished(
         uses_seed=not isinstance(made_by, str) and made_by.uses_seed,
         archive=archive,
     )
-
-
-@contextmanager
-def _translated_failures() -> Iterator[None]:
-    """Turn what libraries raise into sentences for the artist."""
-    try:
-        yield
-    except ImportError as error:
-        package = (error.name or "a package").partition(".")[0]
-        if package == (__package__ or "").partition(".")[0]:
-            raise  # one of our own modules: a bug, not a missing package
-        raise MissingPackage(
-            f"The Python package {package} is missing: install the full Image to Mesh zip for your"
-            " system, which brings it along (see the README)."
-        ) from error
-    except MemoryError as error:
-        raise OutOfMemory(
-            "The computer ran out of memory: choose a lower Detail or a smaller picture."
-        ) from error
-    except RuntimeError as error:
-        raise _device_failure(error) from error
-
-
-def _device_failure(error: RuntimeError) -> Exception:
-    """PyTorch reports every lack of memory as a RuntimeError; others are returned unchanged."""
-    text = str(error).lower()
-    if "out of memory" in text:
-        return OutOfMemory(
-            "The graphics card ran out of memory: set Device to CPU in the preferences, or close"
-            " other programs that use the card."
-        )
-    if "can't allocate memory" in text or "not enough memory" in text:
-        return OutOfMemory(
-            "The computer ran out of memory: choose a lower Detail or a smaller picture."
-        )
-    return error

@@ -68,9 +68,9 @@ def place_in_view(
         mask: (M, M) subject probability of the crop.
         report: Called with the finished share, 0 to 1; raises to cancel.
     """
-    points = points[:: max(1, len(points) // POINTS)].astype(np.float64)
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    centred = (points - middle) @ axes.T
+    cloud = points[:: max(1, len(points) // POINTS)].astype(np.float64)
+    middle = (cloud.min(axis=0) + cloud.max(axis=0)) / 2
+    centred = (cloud - middle) @ axes.T
     radius = float(np.linalg.norm(centred, axis=1).max())
     best = _search(centred / radius, view, mask, report)
     rotation, size, place = _pose(best, view)

@@ -19,16 +19,18 @@ from ..image import blur, enlarge, sample, shrink
 from ..observation import Observation, WorldFrame
 from ..surface.bricks import sample_near_surface
 from ..surface.contour import dual_contour
+from ..surface.decimate import decimate
 from ..surface.nets import smooth
 from ..surface.parts import keep_solid_parts
 from ..texture.charts import cut_into_charts
-from ..texture.material import make_material
+from ..texture.material import Finish, make_material
 from ..texture.pack import pack_charts
 from .upright import steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
 
 CELLS: dict[Detail, int] = {"low": 64, "medium": 128, "high": 192, "ultra": 288}
+FEWEST_FACES = 32  # a smaller budget leaves nothing of a shape
 SMALLEST_PART = 0.003  # share of the largest part's volume under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
@@ -109,56 +111,70 @@ def build_object(
         )
     positions, quads = keep_solid_parts(positions, quads, SMALLEST_PART)
     positions = smooth(positions, quads, shaping.smoothness)
+    faces, finish = quads, None
+    if 0 < shaping.faces < len(quads):
+        budget = max(shaping.faces, FEWEST_FACES)
+        positions, faces = decimate(positions, quads, budget, lambda s: report(0.9 + 0.1 * s))
+        finish = Finish(fine_normals=lambda points: _unit(field.gradient(points)))
 
     side = observation.colour.shape[0]
     mask = enlarge(observation.mask, side, side)
     dress = Dress(observation.colour, mask, observation.up, _behind(observation))
-    return finish_object(positions, quads, view, dress, texture_size, size_m, stage, frame)
+    return finish_object(positions, faces, view, dress, texture_size, size_m, stage, frame, finish)
 
 
 def finish_object(
     positions: Floats,
-    quads: NDArray[np.int32],
+    faces: NDArray[np.int32],
     view: CropView,
     dress: Dress,
     texture_size: int,
     size_m: float,
     stage: Stage,
     frame: WorldFrame | None = None,
+    finish: Finish | None = None,
 ) -> ObjectResult:
     """Unwrap a closed surface, paint it and stand it up.
 
     Args:
         positions: (V, 3) in the view frame.
-        quads: (F, 4), counter-clockwise seen from outside.
+        faces: (F, 3) or (F, 4), counter-clockwise seen from outside.
         view: The crop's camera.
         dress: What it is painted with.
         texture_size: Side of the square texture in pixels.
         size_m: Longest side of the result's bounding box in metres.
         stage: See ``build_object``.
         frame: How the object is to stand; found if None.
+        finish: Which maps the material gets.
     """
     report = stage("Unwrapping")
     report(0.0)
-    charts = cut_into_charts(positions, quads)
+    charts = cut_into_charts(positions, faces)
     margin = max(2, round(texture_size * MARGIN_PER_SIZE))
     atlas = pack_charts(charts, texture_size, margin, lambda share: report(0.6 + 0.4 * share))
 
     report = stage("Painting the texture")
     inside = signed_pixels(dress.mask)
     material = make_material(
-        positions, quads, atlas, view, dress.colour, inside, report, dress.elsewhere
+        positions, faces, atlas, view, dress.colour, inside, report, dress.elsewhere, finish
     )
 
     seen = view.to_camera(positions)
     frame = frame or _upright_frame(seen, view, dress.up, size_m)
     mesh = MeshArrays(
-        frame.place(seen), quads.ravel(), np.full(len(quads), 4, np.int32), atlas.uvs.reshape(-1, 2)
+        frame.place(seen),
+        faces.ravel(),
+        np.full(len(faces), faces.shape[1], np.int32),
+        atlas.uvs.reshape(-1, 2),
     )
     camera = CameraArrays(
         frame.camera_to_world(), view.camera.fov_x, view.camera.width, view.camera.height
     )
     return ObjectResult(mesh, material, camera, frame)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _behind(observation: Observation) -> Callable[[Floats], Floats] | None:
@@ -237,8 +253,7 @@ def _smoothed(values: Floats, mask: NDArray[np.bool_], sigma: float) -> Floats:
 def _upright_frame(seen: Floats, view: CropView, up: Floats, size_m: float) -> WorldFrame:
     """Stand the subject's (N, 3) points of the camera frame on the floor, ``size_m`` long."""
     axis = view.rotation[2]
-    up = steadied_up(view.to_camera(up), axis)
-    rotation = world_from_camera(up, axis)
+    rotation = world_from_camera(steadied_up(view.to_camera(up), axis), axis)
     world = seen @ rotation.T.astype(np.float32)
     low, high = world.min(axis=0), world.max(axis=0)
     scale = size_m / float((high - low).max())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..contracts import MaterialArrays, MeshArrays, StageCost
 from ..cost import StageClock
 from ..errors import PictureError
+from ..failures import translated_failures
 from ..views.contracts import (
     PictureStatus,
     Solved,
@@ -86,6 +87,11 @@ def run(request: ViewsRequest, report: Report) -> ViewsReconstruction:
     Raises:
         ImageToMeshError: With a sentence for the artist.
     """
+    with translated_failures():
+        return _run(request, report)
+
+
+def _run(request: ViewsRequest, report: Report) -> ViewsReconstruction:
     from ..views.gather import gather, gather_known
     from ..views.region import find_region
     from ..views.shape import shape_by_fusion

@@ -97,6 +97,19 @@ def test_threshold_and_level_move_the_border(kept) -> None:
     assert np.ptp(refined(archive, level=-0.1)[:, 0]) == pytest.approx(width * 0.6 / 0.7, rel=0.04)
 
 
+def test_face_budget_keeps_the_shape_and_bakes_what_is_lost(kept) -> None:
+    archive, before = kept
+    request = RefineRequest(archive, "ball", Shaping(faces=300), "low", 256)
+    result = refine(request, silent)
+    assert result.is_watertight
+    assert 100 < len(result.mesh.face_sizes) <= 300
+    assert np.ptp(result.mesh.positions, axis=0) == pytest.approx(np.ptp(before, axis=0), rel=0.06)
+    assert result.material.normal is not None
+    tilt = result.material.normal[..., :2].astype(int) - 128
+    assert np.abs(tilt).max() > 10  # the round ball on flat faces
+    assert np.abs(np.median(tilt)) < 6
+
+
 def test_nothing_left_says_so(kept) -> None:
     with pytest.raises(CutOutError, match="cut-out"):
         refined(kept[0], level=-0.9)
