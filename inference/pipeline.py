@@ -60,14 +60,20 @@ class _Run:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._clock = StageClock()
+        self._furthest = 0.0
 
     def stage(self, name: str) -> Callable[[float], None]:
         """Begin a stage; the result reports its finished share, and raises to cancel."""
         begin = _BEGINS[name]
         end = min((b for b in _BEGINS.values() if b > begin), default=1.0)
         self._clock.next(name)
-        self._report(begin, name)
-        return lambda share: self._report(begin + share * (end - begin), name)
+        self._tell(begin, name)
+        return lambda share: self._tell(begin + share * (end - begin), name)
+
+    def _tell(self, fraction: float, name: str) -> None:
+        """Report; the bar never goes back, though networks may be loaded amid other stages."""
+        self._furthest = max(self._furthest, fraction)
+        self._report(self._furthest, name)
 
     def finish(self) -> tuple[StageCost, ...]:
         self._clock.next(None)

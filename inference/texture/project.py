@@ -77,7 +77,7 @@ def paint(
     report(0.5)
     if elsewhere is None:
         hidden = surface.of_vertices(
-            spread_colours(positions, normals, faces, view, front, subject, inside)
+            spread_colours(positions, normals, faces, view, front, subject, inside), is_bounded=True
         )
     else:
         hidden = _asked(elsewhere, points, trust, report)

@@ -40,10 +40,27 @@ class SurfaceMap:
     weights: Floats
     factor: int
 
-    def of_vertices(self, values: Floats, texels: NDArray[np.int64] | None = None) -> Floats:
-        """(S * S, C) the (V, C) values of vertices, interpolated; only at ``texels`` if given."""
+    def of_vertices(
+        self,
+        values: Floats,
+        texels: NDArray[np.int64] | None = None,
+        is_bounded: bool = False,
+    ) -> Floats:
+        """Interpolate values of vertices.
+
+        Args:
+            values: (V, C).
+            texels: Flat indices of the wanted texels; all of them if None.
+            is_bounded: Stay between the triangle's values beyond the border too, as colours must.
+
+        Returns:
+            (N, C).
+        """
         corners = self.corners if texels is None else self.corners[texels]
         weights = self.weights if texels is None else self.weights[texels]
+        if is_bounded:
+            weights = np.maximum(weights, 0)
+            weights /= weights.sum(axis=1, keepdims=True)
         return _blend([values[corners[:, k]] for k in range(3)], weights)
 
     def of_corners(self, values: Floats) -> Floats:
