@@ -12,6 +12,7 @@ no point twice. The tests and ``benchmarks/uv.py`` check it again triangle again
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ _STEEPEST_JOINED = 0.08  # the same for a small chart that would otherwise stay 
 _CREASE = (0.2, 0.8)  # cosine between neighbours from which they hardly, and from which fully agree
 _SMALLEST = 8e-4  # share of the surface; smaller charts join a neighbour unless that stretches them
 _RINGS = 4  # faces around a fold that leave with it: one island rather than a dozen of crumbs
+_PATIENCE = 12  # rounds of parting folds after which each of their faces becomes its own chart
 _FULL_TURN = 2 * np.pi + 0.02  # sum of angles from which a vertex is wound around twice
 
 
@@ -71,13 +73,17 @@ def cut_into_charts(positions: Floats, faces: Ints) -> Charts:
     flat[bent] = _unfolded(corners[bent])
     layer = np.zeros(len(faces), np.int32)
     layer[bent] = 1 + np.arange(int(bent.sum()))  # each in a chart of its own
-    while True:
+    for attempt in itertools.count():
         chart = _group(axis, layer, neighbours)
-        folded = _folded_faces(faces, flat, chart, neighbours)
+        folded = _folded_faces(faces, flat, chart, neighbours, _RINGS >> (attempt // 3))
         if not folded.any():
             border = np.argwhere(chart[neighbours] != chart[:, None]).astype(np.int32)
             return Charts(chart, flat, int(chart.max()) + 1, border)
-        layer[folded] += int(bent.sum()) + 1
+        if attempt < _PATIENCE:
+            layer[folded] += int(bent.sum()) + 1
+        else:  # a whole chart that leaves for a new layer is the same chart again: take it apart
+            layer[folded] = layer.max() + 1 + np.arange(int(folded.sum()))
+    raise AssertionError("unreachable: single faces do not fold")
 
 
 def split_faces(corners: NDArray) -> NDArray:
@@ -205,8 +211,11 @@ def _doubled_area(triangles: NDArray) -> NDArray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def _folded_faces(faces: Ints, flat: Floats, chart: Ints, neighbours: Ints) -> Bools:
-    """Faces that must leave their charts for these to cover no point twice; none if all is well."""
+def _folded_faces(faces: Ints, flat: Floats, chart: Ints, neighbours: Ints, rings: int) -> Bools:
+    """Faces that must leave their charts for these to cover no point twice; none if all is well.
+
+    ``rings`` faces around each leave with it.
+    """
     face, side = np.nonzero(chart[neighbours] != chart[:, None])
     first, second = flat[face, side], flat[face, (side + 1) % faces.shape[1]]
     pairs = crossing_segments(first, second, chart[face])
@@ -219,7 +228,7 @@ def _folded_faces(faces: Ints, flat: Floats, chart: Ints, neighbours: Ints) -> B
         return folded
     chosen = np.flatnonzero(suspects[chart])
     folded[chosen] = _sampled_folds(flat[chosen], chart[chosen])
-    for _ in range(_RINGS):
+    for _ in range(rings):
         near = np.flatnonzero(folded)[:, None]
         around = neighbours[near[:, 0]]
         folded[around[chart[around] == chart[near]]] = True

@@ -343,3 +343,42 @@ def test_hidden_colours_of_another_source_go_where_the_picture_does_not_see(blob
     middle = atlas.uvs.mean(axis=1) * 512
     colour = texture[(511.5 - middle[:, 1]).astype(int), middle[:, 0].astype(int)]
     assert (colour[normal[:, 2] > 0.3] == [0, 255, 0]).all(axis=1).mean() > 0.99
+
+
+def test_a_spiral_ramp_that_covers_itself_from_above_is_parted_in_the_end():
+    """Three turns of a ramp, closed all round: every fold's whole chart lies over itself."""
+    steps, turns = 180, 3
+    angle = np.linspace(0, 2 * np.pi * turns, steps)
+    section = np.array([[0.5, -0.05], [1.0, -0.05], [1.0, 0.05], [0.5, 0.05]])
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    flat = ring[:, None] * section[None, :, :1]
+    depth = (0.5 * angle / (2 * np.pi))[:, None] + section[None, :, 1]
+    positions = np.concatenate([flat, depth[..., None]], axis=2).reshape(-1, 3).astype(np.float32)
+    first = 4 * np.arange(steps - 1)[:, None] + np.arange(4)
+    ahead = 4 * np.arange(steps - 1)[:, None] + (np.arange(4) + 1) % 4
+    sides = np.stack([first, ahead, ahead + 4, first + 4], axis=-1).reshape(-1, 4)
+    caps = np.array([[3, 2, 1, 0], 4 * (steps - 1) + np.arange(4)])
+    faces = np.concatenate([sides, caps]).astype(np.int32)
+    for orientation in (faces, faces[:, ::-1].copy()):
+        cut = charts.cut_into_charts(positions, orientation)
+        atlas = pack.pack_charts(cut, 512, 2)
+        triangles = charts.split_faces(atlas.uvs).astype(np.float64)
+        assert len(unwrapping.overlapping_pairs(triangles)) == 0
+
+
+def test_charts_that_only_ever_leave_as_a_whole_are_taken_apart(monkeypatch, blob):
+    """What never ended: a fold test that keeps finding all faces of a chart."""
+    rounds = []
+    honest = charts._folded_faces
+
+    def stubborn(faces, flat, chart, neighbours, rings):
+        rounds.append(rings)
+        if len(rounds) <= charts._PATIENCE + 1:
+            return np.ones(len(faces), bool)
+        return honest(faces, flat, chart, neighbours, rings)
+
+    monkeypatch.setattr(charts, "_folded_faces", stubborn)
+    positions, faces, _, _ = blob
+    cut = charts.cut_into_charts(positions, faces)
+    assert cut.count == len(faces)
+    assert len(rounds) == charts._PATIENCE + 2
