@@ -476,20 +476,22 @@ def add_paths(photos: ImageToMeshPhotos, paths: Iterable[str]) -> None:
     photos.active = max(len(photos.pictures) - 1, 0)
 
 
-class IMAGE_TO_MESH_OT_remove_photo(bpy.types.Operator):
+class _NeedsPictures:
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.scene is None or not context.scene.image_to_mesh_photos.pictures:
+            cls.poll_message_set("The list is empty")  # pyright: ignore[reportAttributeAccessIssue]
+            return False
+        return True
+
+
+class IMAGE_TO_MESH_OT_remove_photo(_NeedsPictures, bpy.types.Operator):
     """Take the active picture off the list."""
 
     bl_idname = "image_to_mesh.remove_photo"
     bl_label = "Remove Picture"
     bl_description = "Take the active picture off the list; its file stays"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.scene is None or not context.scene.image_to_mesh_photos.pictures:
-            cls.poll_message_set("The list is empty")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         photos = context.scene.image_to_mesh_photos
@@ -498,20 +500,13 @@ class IMAGE_TO_MESH_OT_remove_photo(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IMAGE_TO_MESH_OT_clear_photos(bpy.types.Operator):
+class IMAGE_TO_MESH_OT_clear_photos(_NeedsPictures, bpy.types.Operator):
     """Empty the list."""
 
     bl_idname = "image_to_mesh.clear_photos"
     bl_label = "Clear List"
     bl_description = "Take all pictures off the list; their files stay"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.scene is None or not context.scene.image_to_mesh_photos.pictures:
-            cls.poll_message_set("The list is empty")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         photos = context.scene.image_to_mesh_photos
