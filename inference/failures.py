@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import MissingPackage, OutOfMemory
+from .memory import is_out_of_memory
+
+NO_MAIN_MEMORY = "The computer ran out of memory: choose a lower Detail or a smaller picture."
 
 
 @contextmanager
@@ -22,23 +25,20 @@ def translated_failures() -> Iterator[None]:
             " system, which brings it along (see the README)."
         ) from error
     except MemoryError as error:
-        raise OutOfMemory(
-            "The computer ran out of memory: choose a lower Detail or a smaller picture."
-        ) from error
+        raise OutOfMemory(NO_MAIN_MEMORY) from error
     except RuntimeError as error:
         raise _device_failure(error) from error
 
 
 def _device_failure(error: RuntimeError) -> Exception:
     """PyTorch reports every lack of memory as a RuntimeError; others are returned unchanged."""
+    if not is_out_of_memory(error):
+        return error
     text = str(error).lower()
-    if "out of memory" in text:
-        return OutOfMemory(
-            "The graphics card ran out of memory: set Device to CPU in the preferences, or close"
-            " other programs that use the card."
-        )
-    if "can't allocate memory" in text or "not enough memory" in text:
-        return OutOfMemory(
-            "The computer ran out of memory: choose a lower Detail or a smaller picture."
-        )
-    return error
+    is_main = "can't allocate memory" in text or "not enough memory" in text
+    if is_main and "out of memory" not in text:
+        return OutOfMemory(NO_MAIN_MEMORY)
+    return OutOfMemory(
+        "The graphics card ran out of memory: set Device to CPU in the preferences, or close"
+        " other programs that use the card."
+    )
