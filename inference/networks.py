@@ -54,6 +54,7 @@ class ObjectField:
     """A solid that a network drew of a subject.
 
     Attributes:
+        rgb: (H, W, 3) float32 0..1 the picture that it was drawn from.
         field: The solid in the network's own frame.
         axes: Whose frame that is.
         x0: Left edge of the square that the network saw, in pixels of the picture.
@@ -61,6 +62,7 @@ class ObjectField:
         side: Its side.
     """
 
+    rgb: Floats
     field: Field
     axes: Literal["triposr", "triposg"]
     x0: float
@@ -135,15 +137,15 @@ class Networks:
 
         return self._within_memory(entry, attempt, max_sides=(768, 512))
 
-    def scene_depth(self, rgb: Floats, fov_x: float | None) -> SceneDepth | None:
-        """Depth of a whole (H, W, 3) picture, 0 to 1; None when no model for it is installed."""
+    def scene_depth(self, rgb: NDArray[np.uint8], fov_x: float | None) -> SceneDepth | None:
+        """Depth of a whole (H, W, 3) picture; None when no model for it is installed."""
         entry = self.chosen("depth", "scene")
         if entry is None:
             return None
         look = _LOOKS.get(entry.module)
         if look is None:
             raise WeightsError(f"{entry.label} cannot see depth: choose another model for Depth.")
-        picture = _shrunk(rgb, LONGEST)
+        picture = _shrunk(_floats(rgb), LONGEST)
 
         def attempt(effort: Effort) -> SceneDepth:
             estimator = self._load(entry, effort)
@@ -153,7 +155,7 @@ class Networks:
         return self._within_memory(entry, attempt, max_sides=(392, 266))
 
     def with_object_field(
-        self, rgb: Floats, mask: Floats, finish: Callable[[ObjectField], T]
+        self, rgb: NDArray[np.uint8], mask: Floats, finish: Callable[[ObjectField], T]
     ) -> T | None:
         """Let an installed network draw the subject's solid, and make something of it.
 
@@ -161,7 +163,7 @@ class Networks:
         and may run again.
 
         Args:
-            rgb: (H, W, 3) 0..1 the picture.
+            rgb: (H, W, 3) the picture.
             mask: (H, W) 0..1 the subject.
             finish: Makes the result.
 
@@ -175,10 +177,12 @@ class Networks:
         if draw is None:
             raise WeightsError(f"{entry.label} cannot make objects: choose another for Object.")
 
+        colours = _floats(rgb)
+
         def attempt(effort: Effort) -> T:
             estimator = self._load(entry, effort)
             report = self._stage("Estimating the shape")
-            return finish(draw(estimator, rgb, mask, effort, self._request, report))
+            return finish(draw(estimator, colours, mask, effort, self._request, report))
 
         return self._within_memory(entry, attempt, chunks=(1 << 15, 1 << 13))
 
@@ -252,6 +256,10 @@ class Networks:
         return best_device(self._request.device)
 
 
+def _floats(pixels: NDArray[np.uint8]) -> Floats:
+    return pixels.astype(np.float32) / 255
+
+
 def _shrunk(rgb: Pixels, longest: int) -> Pixels:
     """(H, W, 3) of any type, its longer side at most ``longest`` pixels."""
     import cv2
@@ -311,7 +319,7 @@ def _triposr(
 ) -> ObjectField:
     chunk = {} if effort.chunk is None else {"chunk": effort.chunk}
     made = estimator.estimate(rgb, mask, lambda: report(0.5), **chunk)
-    return ObjectField(made.field, "triposr", made.x0, made.y0, made.side)
+    return ObjectField(rgb, made.field, "triposr", made.x0, made.y0, made.side)
 
 
 def _triposg(
@@ -338,7 +346,7 @@ def _triposg(
         chunk=effort.chunk,
         advance=advance,
     )
-    return ObjectField(made.field, "triposg", made.x0, made.y0, made.side)
+    return ObjectField(rgb, made.field, "triposg", made.x0, made.y0, made.side)
 
 
 Draw = Callable[[Any, Floats, Floats, Effort, Request, Callable[[float], None]], ObjectField]
