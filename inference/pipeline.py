@@ -137,7 +137,7 @@ def _run(request: Request, steps: _Run) -> Reconstruction:
 
 
 def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
-    from .archive import pack, unpack
+    from .archive import unpack
     from .engines.object import build_object
 
     steps.stage("Reading the picture")
@@ -154,7 +154,7 @@ def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
     pixels = np.round(kept.observation.colour * 255).astype(np.uint8)
     opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
     picture = Picture(np.concatenate([pixels, opaque], axis=2), False, None, request.name)
-    return _finished(result, "object", picture, kept.model, steps, pack(kept))
+    return _finished(result, "object", picture, kept.model, steps, request.archive)
 
 
 def _read(request: Request, steps: _Run) -> Picture:
@@ -333,13 +333,13 @@ def _draw_object(
     """The object as an installed network draws it; None when there is no such network."""
     from .engines.triplane import Subject, build_from_field
 
-    rgb, mask = picture.pixels[..., :3].astype(np.float32) / 255, subject.cut_out.mask
+    pixels, mask = picture.pixels[..., :3], subject.cut_out.mask
 
     def finish(drawn: ObjectField) -> tuple[PlacedResult, bool]:
         placed = build_from_field(
             drawn.field,
             drawn.axes,
-            Subject(rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
+            Subject(drawn.rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
             request.detail,
             request.texture_size,
             request.size_m,
@@ -347,7 +347,7 @@ def _draw_object(
         )
         return placed, getattr(drawn.field, "is_faint", False)
 
-    found = network.with_object_field(rgb, mask, finish)
+    found = network.with_object_field(pixels, mask, finish)
     if found is None:
         return None
     placed, is_faint = found
@@ -425,7 +425,7 @@ def _run_scene(
     height, width = rgb.shape[:2]
     focal = _focal(picture, request)
     fov_x = None if focal is None else PinholeCamera(width, height, focal).fov_x
-    finer = network.scene_depth(rgb.astype(np.float32) / 255, fov_x)
+    finer = network.scene_depth(rgb, fov_x)
     if focal is None and finer is not None and finer.fov_x is not None:
         focal = focal_from_fov(finer.fov_x, width)
     if focal is None:

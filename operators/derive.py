@@ -6,6 +6,7 @@
 import bpy
 from bpy.props import IntProperty
 
+from .scene.build import make_active
 from .scene.points import add_vertices, sample_surface
 from .scene.volume import add_volume
 
@@ -53,7 +54,7 @@ class IMAGE_TO_MESH_OT_add_point_cloud(_FromMesh, bpy.types.Operator):
         cloud = add_vertices(scene, obj, sample_surface(obj, self.count, self.seed))
         mesh = cloud.data
         assert isinstance(mesh, bpy.types.Mesh)
-        _make_active(context, cloud)
+        make_active(context.view_layer, cloud)
         bpy.ops.object.convert(target="POINTCLOUD")  # no other way works in every version
         if cloud.type != "POINTCLOUD":
             bpy.data.meshes.remove(mesh)
@@ -87,12 +88,5 @@ class IMAGE_TO_MESH_OT_add_volume(_FromMesh, bpy.types.Operator):
         obj, scene = context.active_object, context.scene
         assert obj is not None  # poll has looked
         assert scene is not None
-        _make_active(context, add_volume(scene, obj, self.voxels))
+        make_active(context.view_layer, add_volume(scene, obj, self.voxels))
         return {"FINISHED"}
-
-
-def _make_active(context: bpy.types.Context, obj: bpy.types.Object) -> None:
-    for other in list(context.view_layer.objects.selected):
-        other.select_set(False)
-    context.view_layer.objects.active = obj
-    obj.select_set(True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..inference.contracts import CutOut, Reconstruction, RefineRequest, Request
 from ..inference.job import Report
-from .scene.build import Prepared
+from .scene.build import Prepared, PreparedMesh
 
 PACKING_BEGINS = 0.97
 
@@ -46,15 +46,15 @@ class Refining:
         prepared: Set when ``run`` has ended well, before its result reaches the main thread.
     """
 
-    prepared: Prepared
+    prepared: PreparedMesh
 
     def run(self, request: RefineRequest, report: Report) -> Reconstruction:
-        """Shape, then encode pictures, both off the main thread."""
+        """Shape, then encode textures, both off the main thread."""
         from ..inference import pipeline
 
         result = pipeline.refine(request, lambda share, name: report(share * PACKING_BEGINS, name))
         report(PACKING_BEGINS, "Packing the textures")
-        self.prepared = Prepared.from_reconstruction(result)
+        self.prepared = PreparedMesh.from_reconstruction(result)
         return result
 
 

@@ -15,27 +15,40 @@ from .mesh import is_sound, mesh_from_arrays
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedMesh:
     """What the worker does ahead, so that Blender's main thread is held up as little as can be.
 
     Attributes:
         material: The material's maps, encoded.
-        picture: The picture, encoded.
         is_mesh_sound: Blender need not check the mesh.
     """
 
     material: MaterialPngs
-    picture: PngImage
     is_mesh_sound: bool
+
+    @classmethod
+    def from_reconstruction(cls, result: Reconstruction) -> PreparedMesh:
+        """Encode and check; takes up to a second, so never call it on the main thread."""
+        return cls(MaterialPngs.from_arrays(result.material), is_sound(result.mesh))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The same with the picture behind the camera.
+
+    Attributes:
+        mesh: The mesh's part.
+        picture: The picture, encoded.
+    """
+
+    mesh: PreparedMesh
+    picture: PngImage
 
     @classmethod
     def from_reconstruction(cls, result: Reconstruction) -> Prepared:
         """Encode and check; takes up to a second, so never call it on the main thread."""
-        return cls(
-            MaterialPngs.from_arrays(result.material),
-            PngImage.from_pixels(result.picture),
-            is_sound(result.mesh),
-        )
+        mesh = PreparedMesh.from_reconstruction(result)
+        return cls(mesh, PngImage.from_pixels(result.picture))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +89,9 @@ def add_reconstruction(
     """
     blocks: list[bpy.types.ID] = []
     try:
-        mesh = mesh_from_arrays(result.mesh, result.name, is_checked=prepared.is_mesh_sound)
+        mesh = mesh_from_arrays(result.mesh, result.name, is_checked=prepared.mesh.is_mesh_sound)
         blocks.append(mesh)
-        material, images = material_from_pngs(result.name, result.material, prepared.material)
+        material, images = material_from_pngs(result.name, result.material, prepared.mesh.material)
         blocks += [material, *images]
         mesh.materials.append(material)
         picture = image_from_png(f"{result.name} Picture", prepared.picture, is_colour=True)
@@ -99,7 +112,7 @@ def add_reconstruction(
             match_render(scene, camera, result.camera.width, result.camera.height)
         elif scene.camera is None:
             scene.camera = camera
-        _make_active(view_layer, obj)
+        make_active(view_layer, obj)
     except BaseException:
         bpy.data.batch_remove(blocks)
         raise
@@ -118,7 +131,8 @@ def _target_collection(
     return root if active.collection.library is not None else active.collection
 
 
-def _make_active(view_layer: bpy.types.ViewLayer, obj: bpy.types.Object) -> None:
+def make_active(view_layer: bpy.types.ViewLayer, obj: bpy.types.Object) -> None:
+    """Select an object alone, unless another one is being edited."""
     active = view_layer.objects.active
     if active is not None and active.mode != "OBJECT":
         return

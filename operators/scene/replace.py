@@ -6,12 +6,12 @@ import bpy
 
 from ...inference.contracts import Reconstruction
 from ...inference.errors import ImageToMeshError
-from .build import Prepared
+from .build import PreparedMesh
 from .material import material_from_pngs
 from .mesh import fill_mesh
 
 
-def replace_geometry(obj: bpy.types.Object, result: Reconstruction, prepared: Prepared) -> None:
+def replace_geometry(obj: bpy.types.Object, result: Reconstruction, prepared: PreparedMesh) -> None:
     """Exchange the mesh's geometry and the material's images.
 
     Transform, name, modifiers, material settings and node edits stay. Images are found by the label
