@@ -52,9 +52,15 @@ class Batch:
 
 
 class Window:
-    """As many shards as memory allows; new ones replace random old ones."""
+    """As many shards as memory allows; new ones replace random old ones.
 
-    def __init__(self, folder: Path, shards: int, rng: Generator) -> None:
+    Only the arrays named by ``keys`` are read, so shards may hold more.
+    """
+
+    def __init__(
+        self, folder: Path, shards: int, rng: Generator, keys: tuple[str, ...] = KEYS
+    ) -> None:
+        self._keys = keys
         self._folder = folder
         self._capacity = shards
         self._rng = rng
@@ -69,7 +75,7 @@ class Window:
             new = [files[int(self._rng.integers(len(files)))]]
         for file in new:
             with np.load(file) as data:
-                shard = {key: data[key] for key in KEYS}
+                shard = {key: data[key] for key in self._keys}
             self._seen.add(file.name)
             if len(self._shards) < self._capacity:
                 self._shards.append(shard)
@@ -88,7 +94,7 @@ class Window:
         for _ in range(count):
             shard = self._shards[int(self._rng.integers(len(self._shards)))]
             picks.append((shard, int(self._rng.integers(len(shard["image"])))))
-        return {key: np.stack([shard[key][i] for shard, i in picks]) for key in KEYS}
+        return {key: np.stack([shard[key][i] for shard, i in picks]) for key in self._keys}
 
 
 def _tensors(raw: dict[str, np.ndarray]) -> tuple[Tensor, Batch]:
@@ -122,7 +128,7 @@ def _flip(image: Tensor, batch: Batch, rng: Generator) -> Tensor:
     return image
 
 
-def _sloppy(mask: Tensor, rng: Generator) -> Tensor:
+def sloppy(mask: Tensor, rng: Generator) -> Tensor:
     """Cut out as people and programs do: (1, S, S) a little too much, too little, or soft."""
     kind = rng.random()
     if kind < 0.45:
@@ -154,7 +160,7 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
         if batch.is_object[i] < 0.5:
             continue
         if rng.random() < 0.6:
-            known = _sloppy(batch.mask[i], rng)
+            known = sloppy(batch.mask[i], rng)
             image[i] = image[i] * known + 0.5 * (1 - known)
             alpha[i] = known
             batch.has_depth[i] = 0

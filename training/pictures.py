@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from . import looks
+from .appearance import as_lit, packed, paint_of
 from .lighting import Light, flat_light, random_light, shade
 from .materials import Material, palette
 from .shapes import Library, Mesh, subject, turn
@@ -33,8 +34,23 @@ def make_sample(
     depth: Floats | None,
     up: Floats,
     is_object: bool,
+    half: float,
+    appearance: Sample,
 ) -> Sample:
-    """Pack one picture; ``depth`` is z-depth with inf for sky, or None when there is none."""
+    """Pack one picture.
+
+    Args:
+        image: (S, S, 3) sRGB.
+        mask: (S, S).
+        front: (S, S) in half crop widths, mean zero over the mask.
+        thickness: (S, S) in half crop widths.
+        normals: (S, S, 3) in the camera's axes, zero where there is nothing.
+        depth: (S, S) z-depth with inf for sky, or None when there is none.
+        up: (3,) in the camera's axes.
+        is_object: Whether one thing is shown rather than a place.
+        half: Tangent of half the field of view.
+        appearance: What ``appearance.packed`` or ``appearance.nothing`` gives.
+    """
     log_depth = np.zeros(mask.shape, np.float32)
     if depth is not None:
         middle = np.median(depth[np.isfinite(depth)])
@@ -49,6 +65,8 @@ def make_sample(
         "has_depth": np.float32(depth is not None),
         "up": up.astype(np.float32),
         "is_object": np.float32(is_object),
+        "half": np.float32(half),
+        **appearance,
     }
 
 
@@ -252,7 +270,11 @@ def object_picture(
     image = image * smooth_open[..., None]
     normals_camera = (normals @ camera.axes.T).reshape(SIZE, SIZE, 3)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.65))
-    display = np.clip(image, 0, 1) ** (1 / 2.2) if is_flat else looks.develop(rng, image)
+    paint = paint_of(tracer, origins, rays, mask, hits, behind, far)
+    hidden = as_lit(paint.back, paint.front, image.reshape(-1, 3), mask).reshape(image.shape)
+    both = np.concatenate([image, hidden])  # one tone curve for what is seen and what is not
+    both = np.clip(both, 0, 1) ** (1 / 2.2) if is_flat else looks.develop(rng, both)
+    display, hidden = both[:SIZE], both[SIZE:]
     if style.kind in ("cartoon", "line") and rng.random() < 0.85:
         distance = np.where(mask, depth, NO_EDGE * 10).reshape(SIZE, SIZE)
         parts = np.where(mask, label, 0).reshape(SIZE, SIZE)
@@ -262,6 +284,7 @@ def object_picture(
             paper = rng.uniform(0.8, 1)
             keep = rng.uniform(0, 0.25) if rng.random() < 0.5 else 0.0
             display = display * keep + paper * (1 - keep)
+            hidden = hidden * keep + paper * (1 - keep)
         display = looks.ink(rng, display, line, style.kind == "line")
     if style.kind == "sprite":
         display = looks.pixel_art(rng, display)
@@ -279,6 +302,8 @@ def object_picture(
         depth.reshape(SIZE, SIZE) if has_floor else None,
         camera.up(),
         True,
+        camera.half,
+        packed(paint.front.reshape(image.shape) ** (1 / 2.2), hidden, paint, flat),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from . import looks
+from . import appearance, looks
 from .lighting import flat_light, random_light, shade
 from .materials import Material
 from .pictures import SIZE, Sample, make_sample
@@ -249,4 +249,6 @@ def scene_picture(rng: Generator, library: Library, surroundings: Surroundings) 
         square,
         camera.up(),
         False,
+        camera.half,
+        appearance.nothing(SIZE),
     )

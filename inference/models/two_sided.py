@@ -22,9 +22,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import WeightsError
+from .residual import Residual, fold_batch_norm
 
 WEIGHTS = Path(__file__).parent / "weights" / "two_sided.safetensors"
 OBJECT_SIZE = 256
@@ -77,18 +77,21 @@ class SceneGeometry:
     object_score: float
 
 
-class Residual(nn.Module):
-    """Two plain 3x3 convolutions beside an identity: the fastest block on a processor."""
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the network sees in a picture of side S, before any output is read off.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.a = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.n1 = nn.BatchNorm2d(channels)
-        self.b = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.n2 = nn.BatchNorm2d(channels)
+    Attributes:
+        fine: (B, 16, S/2, S/2) of the thin branch.
+        skips: Of the encoder at strides 4 to 32, finest first.
+        decoded: Of the decoder at strides 4 to 64, finest first.
+        summary: (B, 512) the picture as a whole.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.n2(self.b(F.relu(self.n1(self.a(x))))))
+    fine: Tensor
+    skips: tuple[Tensor, ...]
+    decoded: tuple[Tensor, ...]
+    summary: Tensor
 
 
 class GlobalView(nn.Module):
@@ -184,13 +187,28 @@ class TwoSidedNet(nn.Module):
             (B, 7, H, W) maps in the order of ``MASK`` to ``LOG_DEPTH``, mask as a logit and
             thickness before softplus; and (B, 4) the up vector and the logit of "one object".
         """
+        return self.read(self.features(x))
+
+    def features(self, x: Tensor) -> Features:
+        """Run everything but the outputs' own layers; ``x`` as in ``forward``."""
         fine = self.fine_in(F.relu(self.fine_stem(x)))
-        y, summary = self.trunk(x, fine)
+        skips, decoded, summary = self._levels(x, fine)
+        return Features(fine, skips, decoded, summary)
+
+    def read(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Read maps and pooled values off features; shapes as in ``forward``."""
+        y = features.decoded[0]
         coarse = F.interpolate(self.core.h(y), scale_factor=2.0, mode="bilinear")
-        return coarse + self.detail(y, fine), self.pooled(summary)
+        return coarse + self.detail(y, features.fine), self.pooled(features.summary)
 
     def trunk(self, x: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Run the core: (B, 32, H/4, W/4) features for its head and (B, 512) a summary."""
+        _, decoded, summary = self._levels(x, fine)
+        return decoded[0], summary
+
+    def _levels(
+        self, x: Tensor, fine: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
         core = self.core
         y = core.st(F.avg_pool2d(x, 2)) + self.fine_to_core(fine)
         skips: list[Tensor] = []
@@ -200,26 +218,17 @@ class TwoSidedNet(nn.Module):
                 skips.append(y)
                 y = core.dn[level](y)
         y, summary = self.view(y)
+        decoded = [y]
         for level in reversed(range(len(core.up))):
             y = F.interpolate(core.up[level](y), scale_factor=2.0, mode="bilinear")
             y = core.dd[level](y + skips[level])
-        return y, summary
+            decoded.append(y)
+        return tuple(skips), tuple(reversed(decoded)), summary
 
     def detail(self, y: Tensor, fine: Tensor) -> Tensor:
         """(B, 7, H, W) what the thin branch adds to the core's maps."""
         y = F.interpolate(self.core_to_fine(y), scale_factor=2.0, mode="bilinear")
         return self.fine_head(self.fine_out(y + fine))
-
-
-def fold_batch_norm(net: nn.Module) -> None:
-    """Merge every BatchNorm of an evaluating network into the convolution before it."""
-    for block in net.modules():
-        if isinstance(block, Residual):
-            block.a, block.b = (
-                fuse_conv_bn_eval(block.a, block.n1),
-                fuse_conv_bn_eval(block.b, block.n2),
-            )
-            block.n1, block.n2 = nn.Identity(), nn.Identity()  # type: ignore[assignment]
 
 
 def _flipped_back(maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
