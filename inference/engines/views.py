@@ -24,7 +24,7 @@ from ..views.contracts import (
 
 if TYPE_CHECKING:
     from ..views.gather import Gathered
-    from ..views.region import Region
+    from ..views.region import Region, Setting
     from ..views.shape import Shape
 
 Floats = NDArray[np.float32]
@@ -37,11 +37,13 @@ MARGIN_PER_SIZE = 1 / 256  # free texels around each chart
 # Share of a run at which each stage begins, measured with 16 to 48 pictures on two cores.
 _BEGINS = {
     "Reading the pictures": 0.0,
+    "Cutting out the sides": 0.02,
     "Finding the cameras": 0.05,
     "Undistorting": 0.38,
     "Finding the subject": 0.4,
-    "Carving by the outlines": 0.41,
-    "Measuring depth": 0.45,
+    "Cutting out the subject": 0.41,
+    "Carving by the outlines": 0.46,
+    "Measuring depth": 0.48,
     "Comparing depth": 0.76,
     "Fusing": 0.78,
     "Looking at every face": 0.84,
@@ -93,15 +95,21 @@ def run(request: ViewsRequest, report: Report) -> ViewsReconstruction:
 
 def _run(request: ViewsRequest, report: Report) -> ViewsReconstruction:
     from ..views.gather import gather, gather_known
-    from ..views.region import find_region
+    from ..views.region import find_setting, region_of
     from ..views.shape import shape_by_fusion
 
     steps = _Steps(report)
     read = gather_known if request.known else gather
     gathered = read(request, steps.stage("Reading the pictures"))
+    if request.cameras == "turntable" and not request.known:
+        gathered = with_sides_cut(request, gathered, steps)
     views, solved, statuses = place_views(request, gathered, steps)
     steps.stage("Finding the subject")
-    region = find_region(views, solved, request.kind, request.seed)
+    setting = find_setting(views, solved, request.kind, request.seed)
+    cut = cut_out_subject(request, views, setting, steps)
+    region = region_of(cut.views, solved, setting)
+    statuses = [cut.statuses.get(status.name, status) for status in statuses]
+    gathered = replace(gathered, notes=(*gathered.notes, *cut.notes))
     shape = shape_by_fusion(region, request.detail, steps.stage)
     return _finished(request, gathered, solved, region, shape, statuses, steps)
 
@@ -130,6 +138,64 @@ def place_views(
             f"Only {len(views)} of the pictures has a camera, and two are needed: {reason}"
         )
     return views, solved, statuses_after(gathered.statuses, solved)
+
+
+def with_sides_cut(request: ViewsRequest, gathered: Gathered, steps: _Steps) -> Gathered:
+    """Pictures of a thing's sides with a mask each, without which they cannot be placed."""
+    if request.masks != "auto" or all(photo.mask is not None for photo in gathered.photos):
+        return gathered
+    from ..views.cut import Cutter
+
+    report = steps.stage("Cutting out the sides")
+    cutter = Cutter(request, lambda name: lambda share: report(0.0))
+    photos = []
+    for index, photo in enumerate(gathered.photos):
+        report(index / len(gathered.photos))
+        mask = cutter.alone(photo.pixels) if photo.mask is None else photo.mask
+        photos.append(replace(photo, mask=mask))
+    return replace(gathered, photos=tuple(photos))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Views whose masks are as good as they get.
+
+    Attributes:
+        views: Those that show the subject.
+        statuses: Of the others, by name.
+        notes: Sentences for the artist.
+    """
+
+    views: list[View]
+    statuses: dict[str, PictureStatus]
+    notes: tuple[str, ...] = ()
+
+
+def cut_out_subject(
+    request: ViewsRequest, views: list[View], setting: Setting, steps: _Steps
+) -> Cut:
+    """Cut a thing out of its surroundings where no masks were given."""
+    if not setting.is_object or setting.has_masks or request.masks == "none":
+        return Cut(views, {})
+    from ..views.cut import Cutter
+    from ..views.subject import with_masks
+
+    report = steps.stage("Cutting out the subject")
+    report(0.0)
+    cutter = Cutter(request, lambda name: lambda share: report(0.0))
+    masked = with_masks(views, setting, cutter.look, report)
+    if masked is None:
+        note = (
+            "The subject could not be told from its surroundings: whatever stands in the middle was"
+            " kept. Give masks, or photos in which it fills more of the picture, for a clean cut."
+        )
+        return Cut(views, {}, (note,))
+    shown = [view for view in masked if view.mask is not None and (view.mask > 0.5).any()]
+    gone = {view.name for view in masked} - {view.name for view in shown}
+    statuses = {
+        name: PictureStatus(name, False, f"{name} does not show the subject.") for name in gone
+    }
+    return Cut(shown, statuses)
 
 
 def statuses_after(read: dict[str, PictureStatus], solved: Solved) -> list[PictureStatus]:

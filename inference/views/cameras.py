@@ -32,7 +32,7 @@ def solve_cameras(request: ViewsRequest, gathered: Gathered, report: Report) -> 
     if request.known:
         return _known(request, photos)
     if request.cameras == "turntable":
-        return turntable(photos)
+        return turntable(photos, request.turn_step, request.elevation)
     if request.cameras in ("auto", "existing"):
         existing = _existing(photos, gathered.folder)
         if existing is not None:

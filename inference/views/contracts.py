@@ -13,7 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts import CameraArrays, Detail, Device, PicturePixels, Reconstruction
+from ..contracts import (
+    CameraArrays,
+    Detail,
+    Device,
+    ModelChoices,
+    PicturePixels,
+    Reconstruction,
+)
 
 Kind = Literal["auto", "object", "place"]
 CameraSource = Literal["auto", "estimate", "existing", "turntable"]
@@ -52,14 +59,18 @@ class ViewsRequest:
         cameras: ``auto`` takes a reconstruction that lies beside the pictures if there is one,
             else estimates; ``estimate`` and ``existing`` insist; ``turntable`` takes the pictures
             as the sides they are named after, or equal steps of a turn: front, left, back, right.
-        masks: ``auto`` takes transparency or mask files; ``files`` insists on them for every
-            picture; ``none`` uses whole pictures.
+        masks: ``auto`` takes transparency or mask files, and cuts a thing out by itself where there
+            are none; ``files`` insists on them for every picture; ``none`` uses whole pictures.
+        turn_step: For ``turntable``: radians from each picture to the next, clockwise seen from
+            above; None takes the sides' names, or equal steps of one turn.
+        elevation: For ``turntable``: radians of the camera above the horizon.
         max_frames: At most so many frames of each video.
         detail: How fine the mesh is.
         texture_size: Side of the square texture in pixels.
         size_m: Longest side of the result in metres; None keeps the size the cameras give it.
         fov_x: Horizontal field of view in radians when the artist knows it, for all pictures.
         device: Where networks run.
+        models: Which networks run.
         seed: Seed of every random choice.
         name: What the result is called; None takes the folder's or file's name.
     """
@@ -69,12 +80,15 @@ class ViewsRequest:
     kind: Kind = "auto"
     cameras: CameraSource = "auto"
     masks: Masks = "auto"
+    turn_step: float | None = None
+    elevation: float = 0.0
     max_frames: int = 80
     detail: Detail = "medium"
     texture_size: int = 2048
     size_m: float | None = 1.0
     fov_x: float | None = None
     device: Device = "auto"
+    models: ModelChoices = field(default_factory=ModelChoices)
     seed: int = 0
     name: str | None = None
 

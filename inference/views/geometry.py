@@ -80,14 +80,17 @@ def project(camera: CameraArrays, points: NDArray[np.floating]) -> tuple[Floats,
     return np.stack([x, y], axis=-1), depth
 
 
-def meeting_point(origins: Doubles, directions: Doubles) -> Doubles:
+def meeting_point(origins: Doubles, directions: Doubles, weights: Doubles | None = None) -> Doubles:
     """(3,) the point nearest to many lines in the least-squares sense.
 
     Args:
         origins: (N, 3) a point on each line.
         directions: (N, 3) unit.
+        weights: (N,) of the lines; None counts all alike.
     """
     square = np.eye(3) - directions[:, :, None] * directions[:, None, :]
+    if weights is not None:
+        square = square * weights[:, None, None]
     total = square.sum(axis=0) + 1e-9 * np.eye(3)
     return np.linalg.solve(total, (square @ origins[:, :, None]).sum(axis=0))[:, 0]
 

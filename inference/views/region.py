@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from ..errors import PictureError
 from .contracts import Kind, Solved, SparsePoints, View
+from .focus import Focus, find_focus, ground_under
 from .geometry import Frame, is_whole, meeting_point, positions_and_axes, project
 from .upright import rotation_to_upright, up_of_cameras, up_of_floor
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-CONVERGING = np.radians(14.0)  # median angle off the common point under which all look at one thing
-ROUND = np.radians(35.0)  # angle between two cameras' axes from which they go around it
 MARGIN = 1.12  # box over what was found inside it
 COARSE = 40  # cells along the box when it is tightened to the silhouettes
+FAR = 4.0  # median distances from the nearest camera from which a place's points are left outside
 MASKED = 0.7  # share of views with a mask from which the subject is what the masks show
 
 
@@ -34,7 +34,7 @@ class Region:
         kind: "object" or "place".
         views: The views with their cameras in this frame.
         points: The sparse points in this frame.
-        floor: y of the floor; None when there is no clear one or masks tell the subject.
+        floor: y of the ground that an object stands on; None when there is no clear one.
         has_masks: Masks tell the subject from the rest in most views.
     """
 
@@ -47,60 +47,117 @@ class Region:
     has_masks: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What can be told before the subject itself is looked for.
+
+    Attributes:
+        is_object: The views are of one thing.
+        has_masks: Masks tell the subject from the rest in most views.
+        focus: What the cameras look at.
+        floor: Unit normal and offset of the ground in the source world; None without a clear one.
+        rotation: (3, 3) from the source world to upright axes.
+    """
+
+    is_object: bool
+    has_masks: bool
+    focus: Focus
+    floor: tuple[Doubles, float] | None
+    rotation: Doubles
+
+    def frame(self, centre: Doubles, half: float) -> Frame:
+        """The upright frame in which a cube of this half side is 2 long."""
+        return Frame(self.rotation, centre, 1.0 / half)
+
+    def level(self, frame: Frame) -> float | None:
+        """Height of the ground in an upright frame, along y, which points down."""
+        if self.floor is None:
+            return None
+        normal, offset = self.floor
+        on_floor = frame.centre + normal * (offset - normal @ frame.centre)
+        return float(frame.points(on_floor[None])[0, 1])
+
+
+def find_setting(views: Sequence[View], solved: Solved, kind: Kind, seed: int) -> Setting:
+    """Tell a thing from a place, and find what is up."""
+    has_masks = sum(view.mask is not None for view in views) >= MASKED * len(views)
+    up = solved.up
+    if up is None:
+        up = up_of_cameras([view.camera.matrix for view in views])
+    points = solved.points.positions.astype(np.float64)
+    focus = find_focus(views, points)
+    is_object = kind == "object" or (kind == "auto" and (has_masks or focus.is_thing))
+    if is_object:
+        ground = _outside_masks(views, points) if has_masks else points
+        floor = ground_under(focus, ground, up, seed)
+    else:
+        floor = up_of_floor(points, up, seed)
+    if floor is not None and solved.up is None:
+        up = floor[0]
+    # Look at the subject as the first picture does: it becomes the front.
+    rotation = rotation_to_upright(up, positions_and_axes(views)[1][0])
+    if solved.keeps_world:
+        rotation = np.eye(3)
+    return Setting(is_object, has_masks, focus, floor, rotation)
+
+
 def find_region(views: Sequence[View], solved: Solved, kind: Kind, seed: int) -> Region:
     """Decide what the views look at and put an upright box around it.
 
     Raises:
         PictureError: When neither the cameras nor the points tell where the subject is.
     """
+    return region_of(views, solved, find_setting(views, solved, kind, seed))
+
+
+def region_of(views: Sequence[View], solved: Solved, setting: Setting) -> Region:
+    """Put an upright box around the subject of a known setting; as ``find_region``."""
+    is_object, rotation = setting.is_object, setting.rotation
     has_masks = sum(view.mask is not None for view in views) >= MASKED * len(views)
-    matrices = [view.camera.matrix for view in views]
-    up = solved.up if solved.up is not None else up_of_cameras(matrices)
     points = solved.points.positions.astype(np.float64)
-    floor = up_of_floor(points, up, seed)
-    if floor is not None and solved.up is None:
-        up = floor[0]
-    positions, axes = positions_and_axes(views)
-    # Look at the subject as the first picture does: it becomes the front.
-    rotation = rotation_to_upright(up, axes[0])
-    if solved.keeps_world:
-        rotation = np.eye(3)
-    is_object = kind == "object" or (kind == "auto" and (has_masks or _goes_round(positions, axes)))
+    floor = setting.floor if is_object else None
     if is_object and has_masks:
         centre, half = _box_of_masks(views, rotation)
-        floor = None
+        floor = floor if _stands_on(floor, centre, half, rotation) else None
     elif is_object:
-        centre, half = _box_of_focus(views, points, floor, rotation)
+        centre, half = _box_of_focus(setting.focus, points, floor, rotation)
     else:
-        centre, half = _box_of_points(points, rotation)
-    scale = 1.0 / float(half.max())
-    frame = Frame(rotation, centre, scale)
-    level = None
-    if floor is not None and is_object:
-        on_floor = centre + floor[0] * (floor[1] - floor[0] @ centre)
-        level = float(frame.points(on_floor[None])[0, 1])
+        centre, half = _box_of_points(views, points, rotation)
+    frame = setting.frame(centre, float(half.max()))
     return Region(
         frame,
-        (half * scale).astype(np.float32),
+        (half * frame.scale).astype(np.float32),
         "object" if is_object else "place",
         tuple(frame.view(view) for view in views),
         replace(solved.points, positions=frame.points(points).astype(np.float32)),
-        level,
+        None if floor is None else setting.level(frame),
         is_object and has_masks,
     )
 
 
-def _goes_round(positions: Doubles, axes: Doubles) -> bool:
-    """Whether the cameras look at one common thing from clearly different sides."""
-    centre = meeting_point(positions, axes)
-    way = centre - positions
-    distance = np.linalg.norm(way, axis=1)
-    if float(distance.min()) < 1e-9:
+def _outside_masks(views: Sequence[View], points: Doubles) -> Doubles:
+    """Points that masks do not take for the subject."""
+    outside, seen = np.zeros(len(points)), np.zeros(len(points))
+    for view in views:
+        if view.mask is None:
+            continue
+        where, depth = project(view.camera, points)
+        height, width = view.mask.shape
+        column, row = np.floor(where).astype(np.int64).T
+        shown = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        seen += shown
+        outside[shown] += view.mask[row[shown], column[shown]] < 0.3
+    return points[outside > 0.5 * np.maximum(seen, 1)]
+
+
+def _stands_on(
+    floor: tuple[Doubles, float] | None, centre: Doubles, half: Doubles, rotation: Doubles
+) -> bool:
+    """Whether a plane passes under the subject: through the lower part of its box or just below."""
+    if floor is None:
         return False
-    ahead = (way / distance[:, None] * axes).sum(axis=1)
-    off = np.arccos(np.clip(ahead, -1, 1))
-    turn = np.arccos(np.clip((axes @ axes.T).min(), -1, 1))
-    return bool(np.median(off) < CONVERGING and turn > ROUND and (ahead > 0).mean() > 0.8)
+    level = float((rotation @ floor[0])[1] * (floor[1] - floor[0] @ centre))  # y points down
+    return -0.1 * half[1] < level < 1.5 * half[1]
 
 
 def _box_of_masks(views: Sequence[View], rotation: Doubles) -> tuple[Doubles, Doubles]:
@@ -167,19 +224,13 @@ def _grown(
 
 
 def _box_of_focus(
-    views: Sequence[View],
+    focus: Focus,
     points: Doubles,
     floor: tuple[Doubles, float] | None,
     rotation: Doubles,
 ) -> tuple[Doubles, Doubles]:
     """The box around what all cameras look at: points above the floor near their common focus."""
-    positions, axes = positions_and_axes(views)
-    centre = meeting_point(positions, axes)
-    distance = float(np.median(np.linalg.norm(positions - centre, axis=1)))
-    reach = distance * min(
-        float(np.median([min(v.camera.width, v.camera.height) / 2 / v.focal_px for v in views])),
-        0.8,
-    )
+    centre, reach = focus.centre, focus.reach
     near = points[np.linalg.norm(points - centre, axis=1) < 1.2 * reach]
     if floor is not None:
         above = near @ floor[0] - floor[1]
@@ -198,13 +249,20 @@ def _box_of_focus(
     return rotation.T @ ((low + high) / 2), half
 
 
-def _box_of_points(points: Doubles, rotation: Doubles) -> tuple[Doubles, Doubles]:
+def _box_of_points(
+    views: Sequence[View], points: Doubles, rotation: Doubles
+) -> tuple[Doubles, Doubles]:
     if len(points) < 30:
         raise PictureError(
             "It is not clear where the subject is: let the cameras look at one thing, give masks,"
             " or use cameras that come with points."
         )
-    turned = points @ rotation.T
-    low, high = np.percentile(turned, 1.5, axis=0), np.percentile(turned, 98.5, axis=0)
+    # What lies far beyond the rest, seen through a window, would make everything else coarse.
+    positions = positions_and_axes(views)[0]
+    away = np.full(len(points), np.inf)
+    for position in positions:
+        away = np.minimum(away, np.linalg.norm(points - position, axis=1))
+    turned = points[away < FAR * float(np.median(away))] @ rotation.T
+    low, high = np.percentile(turned, 1.0, axis=0), np.percentile(turned, 99.0, axis=0)
     half = (high - low) / 2 * MARGIN
     return rotation.T @ ((low + high) / 2), np.maximum(half, 0.05 * float(half.max()))

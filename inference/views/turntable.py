@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,19 +22,25 @@ _SIDES = {
 }
 
 
-def turntable(photos: Sequence[Photo]) -> Solved:
-    """Place cameras level around the world's origin, looking at it.
+def turntable(photos: Sequence[Photo], step: float | None = None, elevation: float = 0.0) -> Solved:
+    """Place cameras around the world's origin, looking at it.
 
     Pictures named after a side (front, left, back, right) stand there, with right as in Blender's
     view of that name; otherwise the pictures are equal steps of one full turn, in the order front,
     left, back, right.
     All cameras see the thing at the same size: each picture's mask is scaled and centred to agree.
 
+    Args:
+        photos: In the order in which they were taken.
+        step: Radians by which the camera has gone on from picture to picture, seen from above
+            clockwise; the turntable has turned as much the other way. None: equal steps, or by name.
+        elevation: Radians of the cameras above the horizon.
+
     Raises:
         PictureError: When a picture has no mask to find the thing by.
     """
     poses: dict[str, Pose] = {}
-    for photo, angle in zip(photos, _angles(photos), strict=True):
+    for photo, angle in zip(photos, _angles(photos, step), strict=True):
         if photo.mask is None:
             raise PictureError(
                 f"{photo.name} has no cut-out: views from the sides need transparency or masks."
@@ -48,25 +55,40 @@ def turntable(photos: Sequence[Photo]) -> Solved:
         middle = ((columns[0] + columns[-1] + 1) / 2, (rows[0] + rows[-1] + 1) / 2)
         distance = focal / extent
         turn = math.radians(angle)
-        back = np.array([-math.sin(turn), 0.0, math.cos(turn)])  # from the thing, away from us
+        right = np.array([math.cos(turn), 0.0, math.sin(turn)])
+        level = np.array([-math.sin(turn), 0.0, math.cos(turn)])  # from the thing, away from us
+        ahead = math.cos(elevation) * level + np.array([0.0, math.sin(elevation), 0.0])
         matrix = np.eye(4)
-        matrix[:3, 0] = [math.cos(turn), 0.0, math.sin(turn)]
-        matrix[:3, 1] = [0.0, 1.0, 0.0]
-        matrix[:3, 2] = back
-        matrix[:3, 3] = -distance * back
+        matrix[:3, :3] = np.stack([right, np.cross(ahead, right), ahead], axis=1)
+        matrix[:3, 3] = -distance * ahead
         lens = Lens(width, height, focal, focal, *middle)
         poses[photo.name] = Pose(lens, matrix)
     up = np.array([0.0, -1.0, 0.0])
     return Solved(poses, SparsePoints.empty(), {}, up, False, "turntable")
 
 
-def _angles(photos: Sequence[Photo]) -> list[float]:
+def _angles(photos: Sequence[Photo], step: float | None) -> list[float]:
     """Degrees around the vertical for each picture: 0 in front, 90 at the front view's right."""
-    named = [
-        next((angle for side, angle in _SIDES.items() if side in photo.name.casefold()), None)
-        for photo in photos
-    ]
+    if step is not None:
+        return [-math.degrees(step) * index for index in range(len(photos))]
+    named = [_angle_in_name(photo.name) for photo in photos]
     given = [angle for angle in named if angle is not None]
     if len(given) == len(photos) and len(set(given)) == len(given):
         return given
     return [-360.0 * index / len(photos) for index in range(len(photos))]
+
+
+def _angle_in_name(name: str) -> float | None:
+    """Degrees of the side that a file is named after; "front_left" lies between the two."""
+    words = re.split(r"[^a-z]+", name.casefold())
+    found = [_SIDES[word] for word in words if word in _SIDES]
+    if not found:  # written together, such as "bootfront2"
+        found = [angle for side, angle in _SIDES.items() if side in name.casefold()]
+    if not found or len(found) > 2:
+        return None
+    first, last = found[0], found[-1]
+    if abs(first - last) == 180.0:
+        return None
+    if abs(first - last) > 180.0:  # front and left
+        first, last = first - 360.0 * (first > 180.0), last - 360.0 * (last > 180.0)
+    return (first + last) / 2 % 360.0

@@ -41,7 +41,7 @@ def up_of_cameras(matrices: Sequence[Doubles]) -> Doubles:
 
 
 def up_of_floor(
-    points: NDArray[np.floating], up: Doubles, seed: int
+    points: NDArray[np.floating], up: Doubles, seed: int, share: float = FLOOR_SHARE
 ) -> tuple[Doubles, float] | None:
     """The normal and height of a plane that many points lie on and few lie under.
 
@@ -49,6 +49,7 @@ def up_of_floor(
         points: (N, 3) sparse points.
         up: (3,) rough up direction.
         seed: Of the random choice (RANSAC, Fischler and Bolles 1981).
+        share: Of the points that must lie on the plane.
 
     Returns:
         (3,) unit normal and the offset ``normal @ point`` of the plane; None without a clear one.
@@ -75,7 +76,7 @@ def up_of_floor(
     on = (np.abs(height) < near).mean(axis=0)
     under = (height < -2 * near).mean(axis=0)
     best = int((on - 1.5 * under).argmax())
-    if on[best] < FLOOR_SHARE or under[best] > 0.15:
+    if on[best] < share or under[best] > 0.15:
         return None
     flat = points[np.abs(height[:, best]) < near]
     middle = flat.mean(axis=0)
