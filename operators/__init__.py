@@ -15,6 +15,8 @@ from . import (
     import_picture,
     live,
     models,
+    photo_list,
+    photo_options,
     photos,
     refine,
     session,
@@ -34,6 +36,8 @@ CLASSES = (
     *models.CLASSES,
     derive.IMAGE_TO_MESH_OT_add_point_cloud,
     derive.IMAGE_TO_MESH_OT_add_volume,
+    *photo_options.CLASSES,
+    *photo_list.CLASSES,
     *photos.CLASSES,
 )
 
@@ -42,7 +46,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     shaping.register()
-    photos.register()
+    photo_options.register()
     session.register()
     cancel.register()
     import_picture.register()
@@ -55,7 +59,7 @@ def unregister() -> None:
     cancel.unregister()
     live.unregister()
     session.unregister()
-    photos.unregister()
+    photo_options.unregister()
     shaping.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -43,7 +43,9 @@ class IMAGE_TO_MESH_UL_photos(bpy.types.UIList):
         path = bpy.path.abspath(item.filepath)
         row = layout.row(align=True)
         number = thumbnail(path)
-        if number:
+        if item.image is not None:
+            row.label(text=item.image.name, icon_value=item.image.preview_ensure().icon_id)
+        elif number:
             row.label(text=item.name, icon_value=number)
         else:
             row.label(text=item.name, icon="FILE_FOLDER" if Path(path).is_dir() else "ERROR")
@@ -67,6 +69,7 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         )
         side = row.column(align=True)
         side.operator("image_to_mesh.add_photos", text="", icon="ADD")
+        side.operator("image_to_mesh.add_loaded_photos", text="", icon="IMAGE_DATA")
         side.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
         side.separator()
         side.operator("image_to_mesh.clear_photos", text="", icon="X")
@@ -84,7 +87,11 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(photos, "kind")
         column.prop(photos, "cameras")
+        if photos.cameras == "TURNTABLE":
+            column.prop(photos, "turn_step")
+            column.prop(photos, "elevation")
         column.prop(photos, "masks")
+        column.prop(photos, "views_model")
         column.prop(photos, "max_frames")
         column.prop(photos, "use_size")
         if not session.is_running():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -324,6 +325,8 @@ def _name(request: ViewsRequest) -> str:
     if request.known:
         return "Views"
     first = request.inputs[0]
+    if not isinstance(first, Path):
+        return first.name
     if first.is_dir():
         return first.name or "Views"
     return first.stem if len(request.inputs) == 1 else first.parent.name or "Views"

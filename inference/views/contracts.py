@@ -51,7 +51,8 @@ class ViewsRequest:
     """Everything a reconstruction from several pictures needs.
 
     Attributes:
-        inputs: Pictures, folders of pictures and videos, in the artist's order.
+        inputs: Pictures, folders of pictures and videos, in the artist's order; pixels for images
+            that have no file.
         known: Pictures with cameras; when there are any, ``inputs`` is not used and the result
             keeps the place and size that these cameras give it.
         kind: One thing, closed all round, or a place that is seen from within; ``auto`` decides by
@@ -75,7 +76,7 @@ class ViewsRequest:
         name: What the result is called; None takes the folder's or file's name.
     """
 
-    inputs: tuple[Path, ...] = ()
+    inputs: tuple[Path | PicturePixels, ...] = ()
     known: tuple[KnownView, ...] = ()
     kind: Kind = "auto"
     cameras: CameraSource = "auto"

@@ -64,18 +64,19 @@ def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
     Raises:
         PictureError: When there is nothing that can be read.
     """
-    found = find(request.inputs)
-    if not found.photos and not found.videos:
+    found = find([entry for entry in request.inputs if isinstance(entry, Path)])
+    given = [entry for entry in request.inputs if isinstance(entry, PicturePixels)]
+    if not found.photos and not found.videos and not given:
         raise PictureError(
             "There are no pictures and no video in what you chose: choose photos, a folder of"
             " photos or a video."
         )
-    side = _side_for(len(found.photos) + len(found.videos) * request.max_frames)
+    side = _side_for(len(found.photos) + len(given) + len(found.videos) * request.max_frames)
     statuses: dict[str, PictureStatus] = {}
     photos: list[Photo] = []
     notes: list[str] = []
     names = _unique_names(found.photos)
-    steps = len(found.photos) + 8 * len(found.videos)
+    steps = max(len(found.photos) + 8 * len(found.videos), 1)
     for index, (path, name) in enumerate(zip(found.photos, names, strict=True)):
         report(index / steps)
         try:
@@ -84,6 +85,11 @@ def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
             statuses[name] = PictureStatus(name, False, str(error))
             continue
         photos.append(photo)
+    for picture in given:
+        report(len(found.photos) / steps)
+        photo = _photo_of(load_picture(picture, side), picture.name, None, None, request)
+        if photo.name not in {other.name for other in photos}:
+            photos.append(photo)
     for number, path in enumerate(found.videos):
         begin = (len(found.photos) + 8 * number) / steps
 
