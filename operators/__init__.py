@@ -15,8 +15,10 @@ from . import (
     import_picture,
     live,
     models,
+    photo_batch,
     photo_list,
     photo_options,
+    photo_scale,
     photos,
     refine,
     session,
@@ -39,6 +41,8 @@ CLASSES = (
     *photo_options.CLASSES,
     *photo_list.CLASSES,
     *photos.CLASSES,
+    *photo_batch.CLASSES,
+    *photo_scale.CLASSES,
 )
 
 

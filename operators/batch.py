@@ -11,7 +11,15 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from ..inference.contracts import Done, Failed, PictureFile, Progress, Reconstruction, Request
+from ..inference.contracts import (
+    Done,
+    Event,
+    Failed,
+    PictureFile,
+    Progress,
+    Reconstruction,
+    Request,
+)
 from ..inference.cost import StageClock
 from ..inference.errors import ImageToMeshError, OutputError
 from ..inference.job import Job
@@ -22,7 +30,7 @@ from .import_picture import EXTENSIONS
 from .options import DEVICES, ReconstructionOptions
 from .preferences import preferred_device
 from .request import request_from, settings_from
-from .scene.build import add_reconstruction
+from .scene.build import Built, add_reconstruction
 from .worker import Reconstructing, free_models
 
 LOG_NAME = "batch.jsonl"
@@ -95,6 +103,23 @@ def plan_outputs(pictures: Sequence[Path], folder: Path) -> list[Plan]:
     return plans
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """How one plan is carried out.
+
+    Attributes:
+        settings: Everything that shapes the result except the pictures, ready for JSON.
+        fingerprint: Tells one of the pictures; another one means that they have changed.
+        run: Reconstructs and waits; returns the last event.
+        build: Puts the result into a scene of its own.
+    """
+
+    settings: dict[str, object]
+    fingerprint: Callable[[], str]
+    run: Callable[[Callable[[Progress], None]], Event]
+    build: Callable[[bpy.types.Scene, Reconstruction], Built]
+
+
 def convert(
     plans: Sequence[Plan],
     template: Request,
@@ -104,13 +129,65 @@ def convert(
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
     on_progress: Callable[[float, str], None] = lambda _fraction, _stage: None,
 ) -> list[Outcome]:
-    """Turn pictures into files, one after another, and log each in ``batch.jsonl``.
+    """Turn pictures into files; as ``carry_out``.
+
+    Args:
+        plans: From ``plan_outputs``.
+        template: The settings; its source is replaced by each picture.
+        file_format: A key of ``export.SUFFIXES``.
+        overwrite: Replace files that are in the way.
+        on_outcome: Called after each picture.
+        on_progress: Called with the finished share of the whole and the stage in words.
+    """
+
+    def assign(plan: Plan) -> Assignment:
+        request = replace(template, source=PictureFile(plan.picture))
+        work = Reconstructing(keeps_models=True)
+        settings = settings_from(request)
+
+        def build(scene: bpy.types.Scene, result: Reconstruction) -> Built:
+            return add_reconstruction(
+                scene,
+                scene.view_layers[0],
+                result,
+                work.prepared,
+                provenance(result, request),
+                use_matched_render=True,
+            )
+
+        return Assignment(
+            settings,
+            lambda: _fingerprint(plan.picture),
+            lambda show: session.run(Job(request, work.run), show, settings),
+            build,
+        )
+
+    return carry_out(
+        plans,
+        assign,
+        file_format,
+        overwrite=overwrite,
+        on_outcome=on_outcome,
+        on_progress=on_progress,
+    )
+
+
+def carry_out(
+    plans: Sequence[Plan],
+    assign: Callable[[Plan], Assignment],
+    file_format: str,
+    *,
+    overwrite: bool = False,
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
+    on_progress: Callable[[float, str], None] = lambda _fraction, _stage: None,
+) -> list[Outcome]:
+    """Turn inputs into files, one after another, and log each in ``batch.jsonl``.
 
     The open file is left as it was: every result is built in a scene of its own and removed again.
 
     Args:
         plans: From ``plan_outputs``.
-        template: The settings; its source is replaced by each picture.
+        assign: Says how a plan is carried out; may raise, which is that plan's failure.
         file_format: A key of ``export.SUFFIXES``.
         overwrite: Replace files that are in the way. Without it a result made earlier with the
             same settings is kept, and any other file in the way is an error for its picture.
@@ -134,7 +211,7 @@ def convert(
                 plan.folder.mkdir(parents=True, exist_ok=True)
             unusable: OutputUnusable | None = None
             try:
-                outcome = _convert_one(plan, template, file_format, overwrite, show)
+                outcome = _convert_one(plan, assign, file_format, overwrite, show)
             except OutputUnusable as error:
                 unusable = error
                 outcome = Outcome(str(plan.picture), None, "error", 0.0, 0, str(error))
@@ -151,13 +228,12 @@ def convert(
 
 def _convert_one(
     plan: Plan,
-    template: Request,
+    assign: Callable[[Plan], Assignment],
     file_format: str,
     overwrite: bool,
     show: Callable[[Progress], None],
 ) -> Outcome:
     started = time.perf_counter()
-    request = replace(template, source=PictureFile(plan.picture))
 
     def outcome(status: str, faces: int, message: str, details: str = "") -> Outcome:
         seconds = round(time.perf_counter() - started, 3)
@@ -165,17 +241,17 @@ def _convert_one(
         return Outcome(str(plan.picture), output, status, seconds, faces, message, details)
 
     try:
-        earlier = None if overwrite else _earlier_result(plan, request, file_format)
+        assignment = assign(plan)
+        earlier = None if overwrite else _earlier_result(plan, assignment, file_format)
         if earlier is not None:
             return outcome("skipped", earlier, "Made by an earlier run with the same settings.")
-        work = Reconstructing(keeps_models=True)
-        event = session.run(Job(request, work.run), show, settings_from(request))
+        event = assignment.run(show)
         if isinstance(event, Failed):
             return outcome("error", 0, event.message, event.details)
         if not isinstance(event, Done):
             return outcome("error", 0, "The run was cancelled.")
         assert isinstance(event.result, Reconstruction)
-        faces = _write(plan, request, event.result, work, file_format, overwrite, started)
+        faces = _write(plan, assignment, event.result, file_format, overwrite, started)
         return outcome("done", faces, " ".join(event.result.notes))
     except OutputUnusable:
         raise
@@ -188,9 +264,8 @@ def _convert_one(
 
 def _write(
     plan: Plan,
-    request: Request,
+    assignment: Assignment,
     result: Reconstruction,
-    work: Reconstructing,
     file_format: str,
     overwrite: bool,
     started: float,
@@ -201,19 +276,12 @@ def _write(
     clock.next("Building in Blender")
     scene = bpy.data.scenes.new(plan.stem)
     try:
-        built = add_reconstruction(
-            scene,
-            scene.view_layers[0],
-            named,
-            work.prepared,
-            provenance(named, request),
-            use_matched_render=True,
-        )
+        built = assignment.build(scene, named)
         try:
             record = {
                 "picture": plan.picture.name,
-                "picture_sha256": _fingerprint(plan.picture),
-                "settings": settings_from(request),
+                "picture_sha256": assignment.fingerprint(),
+                "settings": assignment.settings,
                 "seconds": round(time.perf_counter() - started, 3),
             }
             write_result(
@@ -236,7 +304,7 @@ def _write(
         bpy.data.scenes.remove(scene)
 
 
-def _earlier_result(plan: Plan, request: Request, file_format: str) -> int | None:
+def _earlier_result(plan: Plan, assignment: Assignment, file_format: str) -> int | None:
     """Faces of the result an earlier run made with the same settings; None when there is none.
 
     Raises:
@@ -262,8 +330,8 @@ def _earlier_result(plan: Plan, request: Request, file_format: str) -> int | Non
         return None
     wanted = {
         "status": "done",
-        "settings": json.loads(json.dumps(settings_from(request))),
-        "picture_sha256": _fingerprint(plan.picture),
+        "settings": json.loads(json.dumps(assignment.settings)),
+        "picture_sha256": assignment.fingerprint(),
     }
     if any(record.get(key) != value for key, value in wanted.items()):
         raise OutputError(

@@ -15,9 +15,12 @@ from ..inference.catalogue import Task, models_for
 from ..inference.choice import known
 from ..inference.contracts import PictureFile, Request
 from ..inference.errors import ImageToMeshError
+from ..inference.views.contracts import ViewsRequest
 from . import session
 from .batch import Outcome, Plan, convert, pictures_in, plan_outputs
 from .export import SUFFIXES
+from .photo_batch import convert_photos, photo_sets
+from .photos import PHOTO_STAGES
 from .preferences import preferred_device
 from .request import STAGES, device_named, model_choices
 
@@ -35,7 +38,10 @@ def run_cli(argv: Sequence[str]) -> int:
         Exit status: 0 when every picture has its file, 1 when some failed, 2 for wrong arguments.
     """
     try:
-        arguments = _parser().parse_args(list(argv))
+        parser = _parser()
+        arguments = parser.parse_args(list(argv))
+        if bool(arguments.pictures) == bool(arguments.photos):
+            parser.error("give either pictures, or --photos with folders of photos or videos")
     except SystemExit as end:  # argparse has told why; Blender must still shut down in order
         return end.code if isinstance(end.code, int) else WRONG_USE
 
@@ -56,13 +62,22 @@ def run_cli(argv: Sequence[str]) -> int:
         _complain(f"{reason}.")
         return FAILED
     try:
-        outcomes = convert(
-            _plans(arguments),
-            _template(arguments),
-            _file_format(arguments),
-            overwrite=arguments.overwrite,
-            on_outcome=tell,
-        )
+        if arguments.photos:
+            outcomes = convert_photos(
+                _photo_plans(arguments),
+                _photo_template(arguments),
+                _file_format(arguments),
+                overwrite=arguments.overwrite,
+                on_outcome=tell,
+            )
+        else:
+            outcomes = convert(
+                _plans(arguments),
+                _template(arguments),
+                _file_format(arguments),
+                overwrite=arguments.overwrite,
+                on_outcome=tell,
+            )
     except ImageToMeshError as error:
         _complain(str(error))
         return FAILED
@@ -75,12 +90,21 @@ def run_cli(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=NAME,
-        description="Turn pictures into textured mesh files.",
+        description="Turn pictures, or photos of one thing from many sides, into mesh files.",
         epilog="Exit status: 0 when every picture has its file, 1 when some failed, 2 for wrong"
         " arguments. Results made earlier with the same settings are kept.",
     )
     add = parser.add_argument
-    add("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+    add("pictures", nargs="*", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+    add(
+        "--photos",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="instead of pictures: a folder of photos of one thing or place, a video, or a folder"
+        " of such folders and videos; each becomes one mesh",
+    )
     add("--output", "-o", type=Path, default=Path(), help="folder, or for one picture a file name")
     add("--format", choices=sorted(SUFFIXES), help="file format (glb, or what --output ends with)")
     add("--engine", choices=("auto", "object", "scene"), default="auto", help="what to make")
@@ -92,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--fov", type=_degrees, metavar="DEG", help="horizontal field of view of the picture")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--seed", type=int, default=0)
+    add("--subject", choices=("auto", "thing", "place"), default="auto", help="of --photos")
+    add(
+        "--cameras",
+        choices=("auto", "estimate", "existing", "sides"),
+        default="auto",
+        help="of --photos: where cameras come from",
+    )
+    add("--masks", choices=("auto", "files", "none"), default="auto", help="of --photos")
+    add("--frames", type=_frames, default=80, metavar="N", help="of each video, at most")
+    add("--views-model", type=_model_for("views"), default="auto", metavar="ID", help=_ids("views"))
     for stage in STAGES:
         task = cast("Task", stage.replace("_", "-"))
         add(
@@ -100,12 +134,23 @@ def _parser() -> argparse.ArgumentParser:
             metavar="ID",
             type=_model_for(task),
             default="auto",
-            help=f"auto, bundled or one of {', '.join(e.id for e in models_for(task))}",
+            help=_ids(task),
         )
     add("--overwrite", action="store_true", help="replace files that are in the way")
     add("--quiet", "-q", action="store_true", help="say nothing but errors")
     add("--verbose", "-v", action="store_true", help="add tracebacks to unexpected errors")
     return parser
+
+
+def _ids(task: Task) -> str:
+    return f"auto, bundled or one of {', '.join(entry.id for entry in models_for(task))}"
+
+
+def _frames(text: str) -> int:
+    count = int(text)
+    if not 2 <= count <= 1000:
+        raise argparse.ArgumentTypeError("must be from 2 to 1000")
+    return count
 
 
 def _texture_size(text: str) -> int:
@@ -140,7 +185,7 @@ def _degrees(text: str) -> float:
 
 def _output_file_format(arguments: argparse.Namespace) -> str | None:
     """The format that --output names, when it is a file and not a folder."""
-    if arguments.output.is_dir() or len(arguments.pictures) != 1:
+    if arguments.output.is_dir() or len(arguments.pictures) + len(arguments.photos) != 1:
         return None
     suffix = arguments.output.suffix.lower()
     return next((name for name, known in SUFFIXES.items() if known == suffix), None)
@@ -163,6 +208,32 @@ def _plans(arguments: argparse.Namespace) -> list[Plan]:
     for picture in arguments.pictures:
         pictures += pictures_in(picture) if picture.is_dir() else [picture]
     return plan_outputs(pictures, arguments.output)
+
+
+def _photo_plans(arguments: argparse.Namespace) -> list[Plan]:
+    sets = [found for path in arguments.photos for found in photo_sets(path)]
+    named = _output_file_format(arguments)
+    if len(sets) == 1 and named is not None and named == _file_format(arguments):
+        return [Plan(sets[0], arguments.output.parent, arguments.output.stem)]
+    return plan_outputs(sets, arguments.output)
+
+
+def _photo_template(arguments: argparse.Namespace) -> ViewsRequest:
+    device = preferred_device() if arguments.device == "auto" else arguments.device
+    subject, cameras = arguments.subject, arguments.cameras
+    return ViewsRequest(
+        kind="object" if subject == "thing" else subject,
+        cameras="turntable" if cameras == "sides" else cameras,
+        masks=arguments.masks,
+        max_frames=arguments.frames,
+        detail=arguments.detail,
+        texture_size=arguments.texture_size,
+        size_m=arguments.size,
+        fov_x=arguments.fov,
+        device=device_named(device),
+        models=model_choices({s: getattr(arguments, f"{s}_model") for s in PHOTO_STAGES}),
+        seed=arguments.seed,
+    )
 
 
 def _template(arguments: argparse.Namespace) -> Request:

@@ -99,6 +99,7 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
             button.scale_y = 1.4
             button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
             button.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+        layout.operator("image_to_mesh.scale_to_distance", icon="DRIVER_DISTANCE")
         _draw_remarks(layout, context, photos.remarks)
 
 

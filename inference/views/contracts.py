@@ -29,6 +29,7 @@ Masks = Literal["auto", "files", "none"]
 VIDEO_EXTENSIONS = (
     ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts",
 )  # fmt: skip
+PICTURE_FOLDERS = ("images", "pictures", "photos", "rgb", "frames")  # where tools put pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,13 @@ from ..errors import PictureError
 from ..picture.cutout import resize_mask
 from ..picture.intrinsics import focal_from_fov
 from ..picture.load import load_picture
-from .contracts import VIDEO_EXTENSIONS, Photo, PictureStatus, ViewsRequest
+from .contracts import PICTURE_FOLDERS, VIDEO_EXTENSIONS, Photo, PictureStatus, ViewsRequest
 from .judge import BLANK, Look, blurred, look_at, same_as
 from .video import pick_frames
 
 PHOTO_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr", ".gif")
 )
-PICTURE_FOLDERS = ("images", "pictures", "photos", "rgb", "frames")  # where tools put pictures
 MASK_FOLDERS = ("masks", "mask", "silhouettes")
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
 MEMORY_BYTES = 1_200_000_000  # for all pictures of a run together

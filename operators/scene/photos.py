@@ -22,6 +22,7 @@ from .camera import camera_from_arrays
 from .image import PngImage, image_from_png
 
 PACKED_SIDE = 900  # longest side of a photo that has to be stored in the .blend
+CAMERAS_PROPERTY = "image_to_mesh_cameras"  # of a result's mesh object: the collection of cameras
 CAMERA_SHARE = 0.06  # size of a camera's drawing in distances to the subject
 
 
@@ -67,6 +68,7 @@ def add_views(
     properties: Mapping[str, str],
     *,
     with_cameras: bool = True,
+    with_points: bool = True,
 ) -> Built:
     """Add the mesh, its cameras with the photos behind them, and the sparse points.
 
@@ -80,6 +82,7 @@ def add_views(
         prepared: What the worker did ahead for it.
         properties: Custom properties of the mesh object.
         with_cameras: Add a camera for each photo; without, only that of the first one.
+        with_points: Add the sparse points, as an object that is not rendered.
     """
     built = add_reconstruction(
         scene, view_layer, result, prepared.main, properties, use_matched_render=False
@@ -94,6 +97,7 @@ def add_views(
         collection = bpy.data.collections.new(f"{result.name} Cameras")
         blocks.append(collection)
         parent.children.link(collection)
+        built.object[CAMERAS_PROPERTY] = collection
         if with_cameras:
             cameras = _cameras(result, prepared.photos, blocks)
             for camera in cameras:
@@ -101,7 +105,7 @@ def add_views(
             if scene.camera == built.camera:
                 scene.camera = cameras[0]
             main = cameras[0]
-        if len(result.points.positions):
+        if with_points and len(result.points.positions):
             collection.objects.link(_point_object(f"{result.name} Points", result.points, blocks))
         if with_cameras:
             kept = _drop(built)
@@ -129,8 +133,9 @@ def _cameras(
 ) -> list[bpy.types.Object]:
     cameras = []
     for view, photo in zip(result.views, photos, strict=True):
+        before = len(bpy.data.images)
         image = _photo_image(view, photo)
-        if photo is not None:  # an image of a file may have been in Blender before
+        if len(bpy.data.images) > before:  # an image of a file may have been in Blender already
             blocks.append(image)
         camera = camera_from_arrays(view.camera, view.name, image, result.mesh.positions)
         blocks += [camera.data, camera]

@@ -7,19 +7,20 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+import bmesh
 import image_to_mesh
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays, Failed
 from image_to_mesh.inference.engines import views as engine
-from image_to_mesh.inference.errors import PictureError
+from image_to_mesh.inference.errors import OutputError, PictureError
 from image_to_mesh.inference.views.contracts import (
     PictureStatus,
     SparsePoints,
     View,
     ViewsReconstruction,
 )
-from image_to_mesh.operators import session
-from image_to_mesh.operators.photos import scene_views
+from image_to_mesh.operators import command, photo_batch, session
+from image_to_mesh.operators.photos import listed_pictures, scene_views
 from image_to_mesh.panels import photos as panel
 
 
@@ -244,6 +245,112 @@ def invoke(operator, arguments):
     finally:
         operator.execute = original
     return results[0]
+
+
+def test_images_that_are_open_in_blender_go_on_the_list(stub, folder):
+    photos = bpy.context.scene.image_to_mesh_photos
+    with pytest.raises(RuntimeError, match="no image and no movie"):
+        bpy.ops.image_to_mesh.add_loaded_photos(choice="IMAGE gone")
+    sequence = bpy.data.images.load(str(folder / "images" / "shot1.png"))
+    sequence.source = "SEQUENCE"
+    painted = bpy.data.images.new("painted", 8, 8)
+    bpy.ops.image_to_mesh.add_loaded_photos(choice=f"IMAGE {sequence.name}")
+    names = [item.name for item in photos.pictures]
+    assert names == ["shot0.png", "shot1.png", "shot2.png", "shot3.png"]
+    for _ in range(2):  # the second time it is there already
+        bpy.ops.image_to_mesh.add_loaded_photos(choice="IMAGE painted")
+    assert [item.name for item in photos.pictures] == [*names, "painted"]
+    stub_inputs = listed_pictures(photos)
+    assert [path.name for path in stub_inputs[:4]] == names
+    assert stub_inputs[4].name == "painted"
+    assert stub_inputs[4].pixels.shape == (8, 8, 4)
+    bpy.data.images.remove(painted)
+
+
+def test_a_known_distance_scales_the_whole_result(stub, folder):
+    bpy.ops.image_to_mesh.reconstruct_views(directory=str(folder))
+    result = bpy.context.object
+    camera = next(o for o in bpy.data.collections["cup Cameras"].objects if o.type == "CAMERA")
+    height, away = result.dimensions.z, (camera.location - result.location).length
+    with pytest.raises(RuntimeError, match="Select two vertices"):
+        bpy.ops.image_to_mesh.scale_to_distance(distance=2.0)
+    marker = bpy.data.objects.new("marker", None)
+    bpy.context.collection.objects.link(marker)
+    marker.location = (0.0, 0.0, 0.5)
+    bpy.context.view_layer.update()
+    marker.select_set(True)
+    bpy.context.scene.cursor.location = (0.0, 0.0, 0.0)
+    assert bpy.ops.image_to_mesh.scale_to_distance(distance=2.0) == {"FINISHED"}
+    bpy.context.view_layer.update()
+    assert result.dimensions.z == pytest.approx(4 * height, rel=1e-5)
+    assert (camera.location - result.location).length == pytest.approx(4 * away, rel=1e-5)
+    assert tuple(marker.location) == pytest.approx((0, 0, 2.0), abs=1e-6)
+    points = bpy.data.objects["cup Points"]
+    assert tuple(points.matrix_world @ points.data.vertices[1].co) == pytest.approx((4, 12, -8))
+    # Two vertices in Edit Mode: the box is one metre high, now four.
+    bpy.context.view_layer.objects.active = result
+    bpy.ops.object.mode_set(mode="EDIT")
+    mesh = bmesh.from_edit_mesh(result.data)
+    for vertex in mesh.verts:
+        vertex.select = abs(vertex.co.x - 0.3) < 1e-4 and abs(vertex.co.y - 0.2) < 1e-4
+    assert sum(vertex.select for vertex in mesh.verts) == 2
+    bpy.ops.image_to_mesh.scale_to_distance(distance=1.0)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert result.dimensions.z == pytest.approx(height, rel=1e-4)
+
+
+def test_sets_and_clips_are_told_from_folders_of_such(tmp_path, folder):
+    shots = synthetic.orbit(2, 32)
+    synthetic.write_orbit(tmp_path / "many" / "one", shots)
+    synthetic.write_orbit(tmp_path / "many" / "two", shots)
+    (tmp_path / "many" / "walk.mp4").write_bytes(b"a clip")
+    (tmp_path / "many" / "empty").mkdir()
+    (tmp_path / "many" / "notes.txt").write_text("nothing")
+    found = photo_batch.photo_sets(tmp_path / "many")
+    assert sorted(path.name for path in found) == ["one", "two", "walk.mp4"]
+    assert photo_batch.photo_sets(folder) == [folder]
+    assert photo_batch.photo_sets(folder / "images") == [folder / "images"]
+    with pytest.raises(OutputError, match="no photos and no videos"):
+        photo_batch.photo_sets(tmp_path / "many" / "empty")
+
+
+def test_sets_become_files_from_the_terminal(stub, folder, tmp_path, capsys):
+    images = set(bpy.data.images)
+    output = tmp_path / "out"
+    arguments = ["--photos", str(folder), "-o", str(output / "x.stl"), "--subject", "thing"]
+    assert command.run_cli([*arguments, "--masks", "none", "--frames", "12"]) == 0
+    assert f"{folder} -> {output / 'x.stl'} (7 faces" in capsys.readouterr().out
+    request = stub[0]
+    assert (request.inputs, request.kind, request.masks) == ((folder,), "object", "none")
+    assert request.max_frames == 12
+    record = json.loads((output / "x.json").read_text())
+    assert record["settings"]["kind"] == "object"
+    assert not bpy.data.objects
+    assert set(bpy.data.images) == images
+    # The same again is kept; a new photo makes it anew.
+    assert command.run_cli([*arguments, "--masks", "none", "--frames", "12"]) == 0
+    assert "kept" in capsys.readouterr().out
+    assert len(stub) == 1
+    (folder / "images" / "more.png").write_bytes(b"another photo")
+    assert command.run_cli([*arguments, "--masks", "none", "--frames", "12"]) == 1
+    assert "older" in capsys.readouterr().err
+    assert command.run_cli(["--photos", str(tmp_path / "gone"), "-o", str(output)]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert command.run_cli([]) == 2
+
+
+def test_a_folder_of_sets_is_a_batch(stub, tmp_path):
+    for name in ("one", "bad", "two"):
+        synthetic.write_orbit(tmp_path / "many" / name, synthetic.orbit(2, 32))
+    output = tmp_path / "out"
+    result = bpy.ops.image_to_mesh.batch_photos(
+        directory=str(tmp_path / "many"), output=str(output), format="STL", detail="LOW"
+    )
+    assert result == {"FINISHED"}
+    assert {path.name for path in output.glob("*.stl")} == {"one.stl", "two.stl"}
+    lines = [json.loads(line) for line in (output / "batch.jsonl").read_text().splitlines()]
+    assert sorted(line["status"] for line in lines) == ["done", "done", "error"]
+    assert all(request.detail == "low" for request in stub)
 
 
 def test_the_whole_way_from_files_to_the_scene(folder):
