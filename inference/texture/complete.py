@@ -36,26 +36,6 @@ def fill_holes(image: Floats, known: Floats) -> Floats:
     return image * known[..., None] + guess * (1 - known[..., None])
 
 
-def hidden_side(image: Floats, inside: Floats) -> Floats:
-    """Colour of the side that faces away, carried over from the silhouette.
-
-    What lies behind the rim usually continues what the rim shows (hair around a face, the crust
-    around a cake), so the picture's middle is forgotten and filled from a band along the rim.
-
-    Args:
-        image: (H, W, 3) float32 colour.
-        inside: (H, W) pixels to the silhouette, positive inside.
-
-    Returns:
-        (H, W, 3), defined everywhere; blurs with the distance from the rim.
-    """
-    reach = float(inside.max())
-    band = max(0.16 * reach, 2.0)
-    shy = min(2.0, 0.25 * reach)  # the outermost pixels are mixed with the background
-    known = np.clip((inside - shy) / shy, 0, 1) * np.clip((band - inside) / (0.5 * band) + 1, 0, 1)
-    return fill_holes(image, known.astype(np.float32))
-
-
 def bleed_outwards(image: NDArray, inside: NDArray[np.bool_]) -> NDArray:
     """Replace pixels outside of ``inside`` by the nearest one inside."""
     flat = image.reshape(-1, image.shape[-1])

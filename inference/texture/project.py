@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ..camera import CropView
 from ..image import blur, sample
 from .charts import face_vectors, split_faces
-from .complete import bleed_outwards, hidden_side
+from .complete import bleed_outwards
 from .diffuse import diffuse, mesh_edges
+from .far_side import far_side
 from .pack import Atlas
 from .raster import depth_buffer
 from .surface_map import SurfaceMap, enlarged_rows, map_surface
@@ -27,7 +28,7 @@ GRAZING = (0.12, 0.42)  # cosines from which the picture is trusted hardly and f
 INNER_GRAZING = (0.03, 0.16)  # and further inside, where nothing of the background is near
 INNER = 12 / 512  # distance from the rim at which that is, in sides of the crop
 SOURCE = (0.3, 0.6)  # cosines from which a pixel may colour what is hidden, hardly and fully
-HINT = 0.15  # weight of the rim's colour on the surface behind it, against what is seen
+AWAY = (-0.35, 0.05)  # cosines from which the far side's picture is used hardly and fully
 SPREAD = 1.5 / 128  # blur of the colours that spread, in sides of the crop
 CHUNK = 400_000  # points whose hidden colour is asked for at once
 ROWS = 128  # of the map, painted at once; bounds memory
@@ -79,6 +80,9 @@ def paint(
         hidden = surface.of_vertices(
             spread_colours(positions, normals, faces, view, front, subject, inside), is_bounded=True
         )
+        behind = far_side(crop, inside)
+        shown = sample_points(behind, view.crop_coordinates(points, len(behind)))
+        hidden += _away(points, facing) * (shown - hidden)
     else:
         hidden = _asked(elsewhere, points, trust, report)
     report(0.75)
@@ -126,14 +130,7 @@ def spread_colours(
         positions, normals, sample_points(front, where)[:, 0], inside, where, SOURCE, SOURCE
     )
     shown = sample_points(blur(subject, SPREAD * side), where)
-    # What turns away usually continues the rim in front of it, more than it does what is far off.
-    direction = positions / np.linalg.norm(positions, axis=1, keepdims=True)
-    away = np.clip((normals * direction).sum(axis=1), 0, 1)
-    behind = sample_points(blur(hidden_side(subject, inside), 0.5 * SPREAD * side), where)
-    hint = HINT * away * (1 - trust)
-    weight = trust + hint
-    colours = (trust[:, None] * shown + hint[:, None] * behind) / np.maximum(weight, 1e-9)[:, None]
-    found = diffuse(positions, normals, mesh_edges(faces), colours, weight)
+    found = diffuse(positions, normals, mesh_edges(faces), shown, trust)
     return np.clip(found, 0, 1)
 
 
@@ -157,6 +154,13 @@ def picture_trust(
     front = _front(positions, split_faces(faces), view, side)
     where = view.crop_coordinates(points, side)
     return _trust(points, normals, sample_points(front, where)[:, 0], inside, where), where
+
+
+def _away(points: Floats, normals: Floats) -> Floats:
+    """(N, 1) how far points look away from the camera, 0 to 1."""
+    direction = points / np.linalg.norm(points, axis=1, keepdims=True)
+    cosine = (normals * direction).sum(axis=1, keepdims=True)
+    return np.clip((cosine - AWAY[0]) / (AWAY[1] - AWAY[0]), 0, 1)
 
 
 def _asked(

@@ -15,6 +15,7 @@ from image_to_mesh.inference.texture import (
     complete,
     crossings,
     diffuse,
+    far_side,
     pack,
     project,
     raster,
@@ -214,17 +215,48 @@ def test_filling_holes_keeps_the_known_and_stays_within_its_range():
     assert filled.max() < 0.75
 
 
-def test_hidden_side_continues_the_rim_not_the_middle():
-    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+def drawn_disc(side=160):
+    """A blue disc with a green lower half and a red spot in the middle; distances to its outline."""
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     radius = np.hypot(x, y)
-    image = np.where(radius[..., None] < 0.5, [1, 0, 0], [0, 0, 1]).astype(np.float32)
-    image[radius > 0.9] = [0, 1, 0]
-    inside = ((0.9 - radius) * 64).astype(np.float32)
-    colour = complete.hidden_side(image, inside)
-    middle = colour[60:68, 60:68].mean((0, 1))
-    assert middle[2] > 0.8
-    assert middle[0] < 0.15
-    assert colour[..., 1].max() < 0.5
+    image = np.where(y[..., None] < 0.2, [0.1, 0.2, 0.8], [0.1, 0.7, 0.2]).astype(np.float32)
+    image[np.hypot(x, y + 0.25) < 0.25] = [0.9, 0.1, 0.1]
+    image[radius > 0.85] = [1, 1, 0]  # the background
+    return image, ((0.85 - radius) * side / 2).astype(np.float32)
+
+
+def test_far_side_keeps_what_reaches_the_outline_and_covers_what_does_not():
+    image, inside = drawn_disc()
+    behind = far_side.far_side(image, inside)
+    assert np.abs(behind[40, 80] - [0.1, 0.2, 0.8]).max() < 0.1  # blue above
+    assert np.abs(behind[130, 80] - [0.1, 0.7, 0.2]).max() < 0.1  # green below
+    assert np.abs(behind[60, 80] - [0.1, 0.2, 0.8]).max() < 0.1  # and no red spot
+    subject = inside > 3
+    assert behind[subject][:, 0].max() < 0.3
+    assert (behind[91, 30:130, 1] < 0.35).all()  # where blue becomes green, it does so sharply
+    assert (behind[100, 30:130, 1] > 0.55).all()
+
+
+def test_far_side_leaves_writing_in_front_and_takes_grain_along():
+    random = np.random.default_rng(3)
+    image, inside = drawn_disc(320)
+    image[:] = [0.5, 0.5, 0.5]
+    image += random.normal(0, 0.03, (320, 320, 1)).astype(np.float32)
+    rough = far_side.far_side(image, inside)
+    subject = inside > 6
+    assert rough[subject].std() > 0.02
+    image[158:161, 120:200] = [0.8, 0.8, 0.8]  # a line of writing
+    behind = far_side.far_side(image, inside)
+    assert abs(behind[158:161, 120:200].mean() - 0.5) < 0.2
+
+
+def test_far_side_of_a_thread_has_its_colour():
+    image = np.full((64, 64, 3), 1.0, np.float32)
+    image[:, 31:33] = [0.2, 0.4, 0.6]
+    inside = np.full((64, 64), -5.0, np.float32)
+    inside[:, 31:33] = 0.5
+    behind = far_side.far_side(image, inside)
+    assert np.abs(behind[:, 31:33] - [0.2, 0.4, 0.6]).max() < 0.05
 
 
 def test_painting_puts_the_picture_where_it_sees_and_the_guess_behind(blob):
