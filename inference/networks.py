@@ -6,7 +6,7 @@ and what it says is brought into one form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -68,6 +68,27 @@ class ObjectField:
     x0: float
     y0: float
     side: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralViews:
+    """What an installed network says of several pictures of one thing or place; N pictures.
+
+    Attributes:
+        depth: (N, h, w) float32 > 0 along the optical axis, in the unit of the cameras' positions.
+        confidence: (N, h, w) float32 from 1, a guess, upwards.
+        camera_to_world: (N, 4, 4) in one frame, OpenCV axes.
+        intrinsics: (N, 3, 3) in pixels of the pictures.
+        to_picture: (N, 4) scale x, scale y, offset x, offset y from a map's pixels to the picture's.
+        model: The network and its revision.
+    """
+
+    depth: Floats
+    confidence: Floats
+    camera_to_world: NDArray[np.float64]
+    intrinsics: NDArray[np.float64]
+    to_picture: NDArray[np.float64]
+    model: str
 
 
 class Networks:
@@ -151,6 +172,34 @@ class Networks:
             estimator = self._load(entry, effort)
             report = self._stage("Estimating the shape")
             return look(estimator, picture, fov_x, effort, lambda: report(0.5))
+
+        return self._within_memory(entry, attempt, max_sides=(392, 266))
+
+    def several_views(self, pictures: Sequence[NDArray[np.uint8]]) -> SeveralViews | None:
+        """Cameras and depth of several (H, W, 3) pictures; None when no model for it is installed."""
+        entry = self.chosen("views")
+        if entry is None:
+            return None
+
+        def attempt(effort: Effort) -> SeveralViews:
+            estimator = self._load(entry, effort)
+            report = self._stage("Placing the cameras")
+            options = {} if effort.max_side is None else {"long_side": effort.max_side}
+            found = estimator.estimate_views(
+                [_floats(_shrunk(rgb, LONGEST)) for rgb in pictures], lambda: report(0.5), **options
+            )
+            # The network saw smaller pictures: its places are scaled back to the whole ones.
+            scales = np.array([max(1.0, max(rgb.shape[:2]) / LONGEST) for rgb in pictures])
+            inner = np.stack([found.picture_intrinsics(index) for index in range(len(pictures))])
+            inner[:, :2] *= scales[:, None, None]
+            return SeveralViews(
+                found.depth,
+                found.confidence,
+                found.camera_to_world,
+                inner,
+                found.to_picture * scales[:, None],
+                f"{entry.id} ({(entry.revision or 'recorded')[:8]})",
+            )
 
         return self._within_memory(entry, attempt, max_sides=(392, 266))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import PictureError
+from ..choice import AUTO, BUNDLED
+from ..errors import ImageToMeshError, PictureError
 from ..picture.intrinsics import focal_from_fov
 from .colmap_files import find_model, read_model
 from .contracts import Lens, Photo, Pose, Solved, SparsePoints, ViewsRequest
@@ -46,7 +47,40 @@ def solve_cameras(request: ViewsRequest, gathered: Gathered, report: Report) -> 
 
 
 def _estimated(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> Solved:
-    """Estimate; where that joins few pictures, try what may help and keep the best."""
+    """Estimate by matching points, or by an installed network where that fails."""
+    wanted = request.models.views
+    if wanted not in (AUTO, BUNDLED):
+        solved = _by_network(request, photos, report)
+        if solved is not None:
+            return solved
+    try:
+        matched = _matched(request, photos, report)
+    except ImageToMeshError:
+        solved = _by_network(request, photos, report) if wanted == AUTO else None
+        if solved is None:
+            raise
+        return solved
+    if wanted == AUTO and len(matched.poses) < FEW * len(photos):
+        solved = _by_network(request, photos, report)
+        if solved is not None and len(solved.poses) > len(matched.poses):
+            return solved
+    return matched
+
+
+def _by_network(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> Solved | None:
+    """Cameras by an installed network; None when there is none or too few pictures."""
+    if len(photos) < 2:
+        return None
+    from .cut import networks_for
+    from .posefree import network_cameras
+
+    words = "Placing cameras with a network"
+    networks = networks_for(request, lambda name: lambda share: report(0.9, words))
+    return network_cameras(photos, networks, request.seed, report)
+
+
+def _matched(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> Solved:
+    """Match points; where that joins few pictures, try what may help and keep the best."""
     tries = [{"use_masks": False}]
     if sum(photo.mask is not None for photo in photos) > len(photos) / 2:
         tries.append({"use_masks": True})

@@ -22,13 +22,18 @@ CROP_MARGIN = 0.15  # free border around the subject that the built-in network k
 SIDE = 256  # of its crops
 
 
+def networks_for(request: ViewsRequest, stage: Stage) -> Networks:
+    """The networks that a request for several pictures may use."""
+    return Networks(
+        Request(PictureFile(Path()), device=request.device, models=request.models), stage
+    )
+
+
 class Cutter:
     """Cuts single pictures with the installed network that the artist chose, or the built-in one."""
 
     def __init__(self, request: ViewsRequest, stage: Stage) -> None:
-        self._networks = Networks(
-            Request(PictureFile(Path()), device=request.device, models=request.models), stage
-        )
+        self._networks = networks_for(request, stage)
 
     def look(self, crop: NDArray[np.uint8]) -> Floats:
         """(s, s) 0..1 chance of the subject in a square crop (S, S, 3)."""

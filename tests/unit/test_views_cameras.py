@@ -1,0 +1,96 @@
+"""Cameras where matching points fails: a network that sees all pictures at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import synthetic_orbit as synthetic
+from image_to_mesh.inference.contracts import ModelChoices
+from image_to_mesh.inference.errors import PictureError
+from image_to_mesh.inference.networks import Networks, SeveralViews
+from image_to_mesh.inference.views import cameras, posefree
+from image_to_mesh.inference.views.contracts import Photo, ViewsRequest
+from image_to_mesh.inference.views.gather import Gathered
+
+
+def silent(*_arguments: object) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def shots() -> list[synthetic.Shot]:
+    return synthetic.orbit(6, 64)
+
+
+@pytest.fixture
+def photos(shots) -> list[Photo]:
+    return [Photo(f"{i}.png", s.pixels, None, None, None, "g") for i, s in enumerate(shots)]
+
+
+@pytest.fixture
+def network(monkeypatch, shots):
+    """An installed network that knows the truth, in maps of half the pictures' size."""
+    focal = 32 / np.tan(shots[0].fov_x / 2)
+    inner = np.array([[focal, 0, 32], [0, focal, 32], [0, 0, 1]])
+    seen = []
+
+    def several_views(self, pictures):
+        seen.append(len(pictures))
+        depth = np.stack([shot.depth[::2, ::2] for shot in shots]).astype(np.float32)
+        return SeveralViews(
+            depth,
+            np.where(depth > 0, 9, 1).astype(np.float32),
+            np.stack([shot.matrix for shot in shots]),
+            np.stack([inner] * len(shots)),
+            np.tile([2.0, 2.0, 0.0, 0.0], (len(shots), 1)),
+            "da3 (test)",
+        )
+
+    monkeypatch.setattr(Networks, "several_views", several_views)
+    return seen
+
+
+def no_match(monkeypatch) -> None:
+    def fail(*_arguments, **_options):
+        raise PictureError("No two pictures overlap enough.")
+
+    monkeypatch.setattr(cameras, "estimate_cameras", fail)
+
+
+def gathered(photos: list[Photo]) -> Gathered:
+    return Gathered(tuple(photos), {}, None, ())
+
+
+def test_a_network_places_the_cameras_where_matching_fails(monkeypatch, network, photos, shots):
+    no_match(monkeypatch)
+    solved = cameras.solve_cameras(ViewsRequest(cameras="estimate"), gathered(photos), silent)
+    assert solved.origin == "da3 (test)"
+    for photo, shot in zip(photos, shots, strict=True):
+        np.testing.assert_allclose(solved.poses[photo.name].matrix, shot.matrix)
+    # Points lie on the cube; half a pixel of a coarse map is the tolerance.
+    off = np.abs(solved.points.positions).max(axis=1) - synthetic.HALF
+    assert len(off) > 500
+    assert np.quantile(np.abs(off), 0.9) < 0.06
+
+
+def test_without_a_network_the_failure_is_told(monkeypatch, photos):
+    no_match(monkeypatch)
+    with pytest.raises(PictureError, match="overlap"):
+        cameras.solve_cameras(ViewsRequest(cameras="estimate"), gathered(photos), silent)
+
+
+def test_built_in_means_that_no_network_is_asked(monkeypatch, network, photos):
+    no_match(monkeypatch)
+    request = ViewsRequest(cameras="estimate", models=ModelChoices(views="bundled"))
+    with pytest.raises(PictureError, match="overlap"):
+        cameras.solve_cameras(request, gathered(photos), silent)
+    assert not network
+
+
+def test_more_pictures_than_the_network_takes_are_spread_evenly(monkeypatch, network, photos):
+    monkeypatch.setattr(posefree, "MOST", 6)
+    many = [Photo(f"{i}", photos[0].pixels, None, None, None, "g") for i in range(11)]
+    solved = posefree.network_cameras(many, Networks(None, None), 0, silent)  # type: ignore[arg-type]
+    assert solved is not None
+    assert list(solved.poses) == ["0", "2", "4", "6", "8", "10"]
+    assert "passed over" in solved.reasons["1"]
