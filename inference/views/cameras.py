@@ -18,6 +18,7 @@ from .transforms_file import UP, find_transforms, read_transforms
 from .turntable import turntable
 
 FEW = 0.5  # share of pictures with a camera under which another way is tried
+NEARLY_ALL, SMALL_SET = 0.9, 60
 STILL = 0.12  # spread of camera positions over their distance that is no walk around a subject
 
 Report = Callable[[float, str], None]
@@ -93,6 +94,8 @@ def _matched(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> 
             words = stage if number == 0 else f"{stage}, try {number + 1}"
             report((number + part) / len(tries), words)
 
+        if best is not None and "use_masks" in options and len(best.poses) > FEW * len(photos):
+            continue  # nothing speaks for a turned subject
         try:
             solved = estimate_cameras(photos, request.seed, share, **options)
         except PictureError as error:
@@ -102,7 +105,8 @@ def _matched(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> 
             continue  # the background was solved for, in front of which the subject was turned
         if best is None or len(solved.poses) > len(best.poses):
             best = solved
-        if len(best.poses) > FEW * len(photos):
+        # A few missing ones of a small set are worth another try; of a large one they are not.
+        if len(best.poses) > (NEARLY_ALL if len(photos) <= SMALL_SET else FEW) * len(photos):
             break
     if best is None:
         raise failure or PictureError(

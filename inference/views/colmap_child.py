@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 WORDS = 64  # visual words learnt from the set itself
 LEARNT_FROM = 40_000  # descriptors
+FAINT = 0.0025  # contrast of a feature, of 1; SIFT's own is 0.0067
 FEATURES_END, MATCHES_END = 0.3, 0.8  # shares of the whole, measured on sets of 16 to 60 photos
 
 
@@ -48,6 +49,8 @@ def extract(
     options.num_threads = job["threads"]
     options.use_gpu = False
     options.sift.max_num_features = job["max_features"]
+    if job["is_thorough"]:  # fainter spots, too: on bare walls and tables there are no others
+        options.sift.peak_threshold = FAINT
     images = Path(job["images"])
     ids: dict[str, int] = {}
     counts: dict[str, int] = {}

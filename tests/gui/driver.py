@@ -326,6 +326,52 @@ def disable() -> Script:
     expect_nothing_added(before)
 
 
+def photos() -> Script:
+    """Press the button of Photos & Video, cancel, press again, look, and take it back."""
+    panel = bpy.types.IMAGE_TO_MESH_PT_photos
+    bpy.utils.unregister_class(panel)  # it starts closed, and only a click can open it
+    panel.bl_options, panel.bl_order = set(), -1
+    bpy.utils.register_class(panel)
+    settings = bpy.context.scene.image_to_mesh
+    settings.detail, settings.texture_size = "LOW", 512
+    names = sorted(path.name for path in (FOLDER / "walk" / "images").iterdir())
+    bpy.ops.image_to_mesh.add_photos(
+        directory=str(FOLDER / "walk" / "images"), files=[{"name": name} for name in names]
+    )
+    bpy.ops.ed.undo_push(message="Add photos")
+    yield from open_sidebar()
+    before = objects()
+    position = yield from find_button("image_to_mesh.reconstruct_views")
+    click(*position)
+    yield from wait(session().is_running, 5, "The start of the job after the click")
+    yield from wait_for_stage(0.05)
+    yield from key("ESC")
+    yield from wait_for_thread()
+    expect_nothing_added(before)
+
+    click(*position)
+    yield from wait(session().is_running, 5, "The start of the second job")
+    yield from wait_for_stage(0.4)
+    yield from screenshot("photos_during")
+    yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the job")
+    assert session().last_event is None, f"the job failed: {session().last_event}"
+    facts["summary"] = list(session().last_summary)
+    added = [bpy.data.objects[name] for name in objects() if name not in before]
+    facts["cameras"] = sum(obj.type == "CAMERA" for obj in added)
+    mesh = bpy.context.view_layer.objects.active
+    facts["faces"] = len(mesh.data.polygons)
+    facts["size_m"] = list(mesh.dimensions)
+    pictures = bpy.context.scene.image_to_mesh_photos.pictures
+    facts["statuses"] = {item.name: item.status for item in pictures}
+    look_at_selected()
+    yield 2.0
+    yield from screenshot("photos_after")
+    yield from key("Z", ctrl=True)
+    yield 0.5
+    facts["after_undo"] = objects()
+    expect_nothing_added(before)
+
+
 def quit_blender() -> Script:
     """Quit in the middle of a job; the caller looks at the exit status and the time it takes."""
     yield from press_generate()
@@ -402,7 +448,10 @@ def models() -> Script:
 
 SCENARIOS = {
     function.__name__: function
-    for function in (generate, cancel, open_file, undo, delete_scene, disable, quit_blender, models)
+    for function in (
+        *(generate, cancel, open_file, undo, delete_scene, disable, quit_blender, models),
+        photos,
+    )
 }
 
 

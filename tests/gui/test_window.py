@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import synthetic_orbit as synthetic
 
 pytestmark = pytest.mark.gui
 
@@ -170,6 +171,18 @@ def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None
     assert facts["checked"] == ["Depth Anything 3 Small is what was installed."]
     assert facts["after_delete"] == "missing"
     assert "/panels/" not in played.output, played.output  # no traceback from drawing
+
+
+def test_photos_become_a_mesh_with_cameras_that_one_undo_removes(box: Box, play) -> None:
+    shots = synthetic.orbit(8, 96, (18.0, 40.0))
+    synthetic.write_orbit(box.shared / "walk", shots)
+    (box.shared / "walk" / "images" / "torn.png").write_bytes(b"no picture")
+    facts = play("photos").facts
+    assert facts["cameras"] == 8
+    assert facts["faces"] > 300
+    assert max(facts["size_m"]) == pytest.approx(1.0, abs=0.01)
+    assert facts["statuses"].pop("torn.png") == "LEFT_OUT"
+    assert set(facts["statuses"].values()) == {"USED"}
 
 
 def test_quitting_mid_job_ends_blender(box: Box, play) -> None:
