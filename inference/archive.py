@@ -71,6 +71,8 @@ def pack(archive: Archive) -> bytes:
     }
     if seen.back_colour is not None:
         arrays["back_colour"] = _jpeg(seen.back_colour)
+    if seen.albedo is not None:
+        arrays["albedo"] = _jpeg(seen.albedo)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
@@ -112,6 +114,7 @@ def _archive(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Archi
         mask=arrays["mask"].astype(np.float32) / 255,
         colour=_from_jpeg(arrays["colour"]),
         back_colour=_from_jpeg(arrays["back_colour"]) if "back_colour" in arrays else None,
+        albedo=_from_jpeg(arrays["albedo"]) if "albedo" in arrays else None,
     )
     frame = WorldFrame(np.array(rotation), float(scale), np.array(offset))
     return Archive(observation, frame, str(facts["model"]))

@@ -26,6 +26,8 @@ class Observation:
         colour: (C, C, 3) float32 0..1 sRGB picture of the crop.
         back_colour: (B, B, 3) float32 0..1 sRGB what the far side looks like from here, as if the
             near side were not there; None when nothing says so.
+        albedo: (A, A, 3) float32 0..1 sRGB what a network takes for the near side's paint without
+            light, coarsely; goes on beyond the outline. None when nothing says so.
     """
 
     view: CropView
@@ -36,6 +38,7 @@ class Observation:
     mask: Floats
     colour: Floats
     back_colour: Floats | None = None
+    albedo: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

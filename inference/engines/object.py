@@ -111,11 +111,11 @@ def build_object(
         )
     positions, quads = keep_solid_parts(positions, quads, SMALLEST_PART)
     positions = smooth(positions, quads, shaping.smoothness)
-    faces, finish = quads, None
+    faces, finish = quads, Finish(albedo=observation.albedo)
     if 0 < shaping.faces < len(quads):
         budget = max(shaping.faces, FEWEST_FACES)
         positions, faces = decimate(positions, quads, budget, lambda s: report(0.9 + 0.1 * s))
-        finish = Finish(fine_normals=lambda points: _unit(field.gradient(points)))
+        finish = replace(finish, fine_normals=lambda points: _unit(field.gradient(points)))
 
     side = observation.colour.shape[0]
     mask = enlarge(observation.mask, side, side)

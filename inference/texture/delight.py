@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image import blur, enlarge, shrink
+
 Floats = NDArray[np.float32]
 
 ROUNDS = 12
 DARKEST, BRIGHTEST = -0.7, 0.7  # limits of the natural logarithm of the shading
 SHRINKAGE = 0.01  # ridge on the directional terms, in shares of the pixels
+SMOOTH = 0.02  # of the crop's side: blur of the light that a network sees; paint is finer
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -82,6 +85,29 @@ def fit_shading(colours: Floats, normals: Floats) -> Shading:
     variance = float(np.average((target - np.average(target, weights=weight)) ** 2, weights=weight))
     left = float(np.average((target - shading) ** 2, weights=weight))
     return Shading(terms, float(np.clip(1 - left / max(variance, 1e-9), 0, 1)))
+
+
+def light_beyond(colours: Floats, albedo: Floats, inside: Floats) -> Floats:
+    """Light as what is left of a picture when a network's guess of the paint is divided out.
+
+    Args:
+        colours: (S, S, 3) sRGB 0..1 the picture.
+        albedo: (A, A, 3) sRGB 0..1 the guess, A at most S.
+        inside: (S, S) pixels to the silhouette, positive inside.
+
+    Returns:
+        (S, S) natural logarithm of the shading around its median, smooth and limited.
+    """
+    side = albedo.shape[0]
+    seen = linear_from_srgb(shrink(colours, side, side)) @ LUMINANCE
+    paint = linear_from_srgb(albedo) @ LUMINANCE
+    mask = (shrink(inside, side, side) > 0).astype(np.float32)
+    if not mask.any():
+        return np.zeros(colours.shape[:2], np.float32)
+    ratio = np.log(np.maximum(seen, 2e-3)) - np.log(np.maximum(paint, 2e-3))
+    light = blur(ratio * mask, SMOOTH * side) / np.maximum(blur(mask, SMOOTH * side), 1e-3)
+    light -= np.median(light[mask > 0])
+    return enlarge(np.clip(light, DARKEST, BRIGHTEST), colours.shape[1], colours.shape[0])
 
 
 def without_light(colours: Floats, shading_log: Floats, strength: float) -> Floats:

@@ -13,7 +13,14 @@ from ..contracts import MaterialArrays
 from ..image import blur, enlarge
 from .charts import split_faces, triangle_normals
 from .complete import bleed_outwards
-from .delight import LUMINANCE, Shading, fit_shading, linear_from_srgb, without_light
+from .delight import (
+    LUMINANCE,
+    Shading,
+    fit_shading,
+    light_beyond,
+    linear_from_srgb,
+    without_light,
+)
 from .occlusion import ambient_occlusion
 from .pack import Atlas
 from .project import paint, picture_trust, sample_points, vertex_normals
@@ -42,6 +49,8 @@ class Finish:
         occlusion: Whether to make an ambient occlusion map.
         fine_normals: Unit normals (N, 3) of the fine surface at (N, 3) points of the view frame: what
             a decimated mesh has lost; None when the mesh has lost nothing. 0 where unknown.
+        albedo: (A, A, 3) sRGB 0..1 what a network takes for the crop's paint, coarsely; it has a say in
+            what is taken out as light. None when nothing is known.
         sharpen: Enlarges or sharpens the crop's colours, (S, S, 3) sRGB 0..1 to the same of any size.
     """
 
@@ -49,6 +58,7 @@ class Finish:
     relief: float = 0.0
     occlusion: bool = True
     fine_normals: Callable[[Floats], Floats] | None = None
+    albedo: Floats | None = None
     sharpen: Callable[[Floats], Floats] | None = None
 
 
@@ -84,7 +94,10 @@ def make_material(
     shading, highlights = _light(positions, faces, normals, view, crop, inside)
     if finish.delight > 0:
         seen = _normals_in_crop(positions, faces, normals, view, crop.shape[0], inside)
-        crop = without_light(crop, shading.log(seen), finish.delight)
+        light = shading.log(seen)
+        if finish.albedo is not None:  # the errors of the two differ
+            light = (light + light_beyond(crop, finish.albedo, inside)) / 2
+        crop = without_light(crop, light, finish.delight)
     if finish.sharpen is not None:
         crop, inside = _sharpened(finish.sharpen, crop, inside)
     report(0.25)
