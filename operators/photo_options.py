@@ -110,10 +110,17 @@ class PhotoOptions:
         default=True,
         options={"SKIP_SAVE"},
     )
+    is_measured: BoolProperty(
+        name="Measure Size",
+        description="Find the true size by an installed network for metric depth, chosen at Depth;"
+        " Scale to Distance is more exact",
+        default=False,
+        options={"SKIP_SAVE"},
+    )
 
 
 PHOTO_OPTION_NAMES = tuple(PhotoOptions.__annotations__)
-SHARED_NAMES = ("detail", "texture_size", "size_m", "fov_x", "seed", "cut_out_model")
+SHARED_NAMES = ("detail", "texture_size", "size_m", "fov_x", "seed", "cut_out_model", "depth_model")
 
 
 class SharedOptions:

@@ -40,7 +40,7 @@ from .versions import extension_version
 from .worker import free_models
 
 PACKING_BEGINS = 0.95
-PHOTO_STAGES = ("cut_out", "views")  # fields of ModelChoices that this job has a use for
+PHOTO_STAGES = ("cut_out", "depth", "views")  # fields of ModelChoices that this job has a use for
 
 
 class ViewsWork:
@@ -146,6 +146,7 @@ def photos_request(
         detail=options.detail.lower(),
         texture_size=options.texture_size,
         size_m=options.size_m if options.use_size else None,
+        is_measured=options.is_measured,
         fov_x=options.fov_x if options.fov_x >= NARROWEST_FOV else None,
         device=device_named(device),
         models=model_choices({stage: getattr(options, f"{stage}_model") for stage in PHOTO_STAGES}),

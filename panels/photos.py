@@ -94,6 +94,7 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         column.prop(photos, "views_model")
         column.prop(photos, "max_frames")
         column.prop(photos, "use_size")
+        column.prop(photos, "is_measured")
         if not session.is_running():
             button = layout.row()
             button.scale_y = 1.4

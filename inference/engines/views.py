@@ -50,6 +50,7 @@ _BEGINS = {
     "Looking at every face": 0.84,
     "Unwrapping": 0.87,
     "Painting the texture": 0.91,
+    "Measuring the size": 0.975,
     "Checking the mesh": 0.98,
 }
 
@@ -272,7 +273,8 @@ def _finished(
     steps.stage("Checking the mesh")
     used, corners = np.unique(faces[kept], return_inverse=True)
     positions = positions[used]
-    placing = _placing(request, solved, region, positions)
+    metres = _measured_metres(request, solved, region, positions, steps)
+    placing = _placing(request, solved, region, positions, metres)
     sizes = np.full(int(kept.sum()), faces.shape[1], np.int32)
     corners = corners.reshape(-1).astype(np.int32)
     mesh = MeshArrays(placing.points(positions), corners, sizes, atlas.uvs[kept].reshape(-1, 2))
@@ -289,7 +291,7 @@ def _finished(
         camera=first.camera,
         picture=np.concatenate([first.pixels, alpha], axis=-1),
         is_watertight=is_watertight(mesh.corners, mesh.face_sizes),
-        notes=(*gathered.notes, *_notes(statuses, solved, shape)),
+        notes=(*gathered.notes, *_notes(statuses, solved, shape), *_size_notes(request, metres)),
         stages=steps.finish(),
         views=views,
         points=points,
@@ -297,7 +299,39 @@ def _finished(
     )
 
 
-def _placing(request: ViewsRequest, solved: Solved, region: Region, positions: Floats) -> _Placing:
+def _measured_metres(
+    request: ViewsRequest, solved: Solved, region: Region, positions: Floats, steps: _Steps
+) -> float | None:
+    """Metres of one unit of the region's frame, where the artist wants them measured."""
+    if not request.is_measured or solved.keeps_world:
+        return None
+    from ..views.cut import networks_for
+    from ..views.metres import metres_per_unit
+
+    report = steps.stage("Measuring the size")
+    networks = networks_for(request, lambda name: lambda share: report(0.0))
+    some = positions[:: max(1, len(positions) // 4000)]
+    return metres_per_unit(region.views, some, networks, report)
+
+
+def _size_notes(request: ViewsRequest, metres: float | None) -> list[str]:
+    if not request.is_measured:
+        return []
+    if metres is not None:
+        return ["The size was measured by a network: expect it to be off by a tenth or more."]
+    return [
+        "The size could not be measured: install a network for metric depth in the preferences and"
+        " choose it for Depth, or use Scale to Distance."
+    ]
+
+
+def _placing(
+    request: ViewsRequest,
+    solved: Solved,
+    region: Region,
+    positions: Floats,
+    metres: float | None = None,
+) -> _Placing:
     """Upright on the floor at the wanted size; or back where the artist's own cameras are."""
     if solved.keeps_world:
         frame = region.frame
@@ -306,7 +340,9 @@ def _placing(request: ViewsRequest, solved: Solved, region: Region, positions: F
         return _Placing(frame.rotation.T, back, 1 / frame.scale)
     low, high = positions.min(axis=0), positions.max(axis=0)
     scale = 1 / region.frame.scale
-    if request.size_m is not None:
+    if metres is not None:
+        scale = metres
+    elif request.size_m is not None:
         scale = request.size_m / max(float((high - low).max()), 1e-9)
     base = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float64)
     return _Placing(np.eye(3), base, scale)

@@ -70,6 +70,8 @@ class ViewsRequest:
         detail: How fine the mesh is.
         texture_size: Side of the square texture in pixels.
         size_m: Longest side of the result in metres; None keeps the size the cameras give it.
+        is_measured: Find the size by an installed network for metric depth instead; where that
+            cannot be done, ``size_m`` counts.
         fov_x: Horizontal field of view in radians when the artist knows it, for all pictures.
         device: Where networks run.
         models: Which networks run.
@@ -88,6 +90,7 @@ class ViewsRequest:
     detail: Detail = "medium"
     texture_size: int = 2048
     size_m: float | None = 1.0
+    is_measured: bool = False
     fov_x: float | None = None
     device: Device = "auto"
     models: ModelChoices = field(default_factory=ModelChoices)

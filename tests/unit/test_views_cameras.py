@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import synthetic_orbit as synthetic
-from image_to_mesh.inference.contracts import ModelChoices
+from image_to_mesh.inference.contracts import CameraArrays, ModelChoices
 from image_to_mesh.inference.errors import PictureError
-from image_to_mesh.inference.networks import Networks, SeveralViews
+from image_to_mesh.inference.networks import Networks, SceneDepth, SeveralViews
 from image_to_mesh.inference.views import cameras, posefree
-from image_to_mesh.inference.views.contracts import Photo, ViewsRequest
+from image_to_mesh.inference.views.contracts import Photo, View, ViewsRequest
 from image_to_mesh.inference.views.gather import Gathered
+from image_to_mesh.inference.views.metres import metres_per_unit
 
 
 def silent(*_arguments: object) -> None:
@@ -94,3 +95,29 @@ def test_more_pictures_than_the_network_takes_are_spread_evenly(monkeypatch, net
     assert solved is not None
     assert list(solved.poses) == ["0", "2", "4", "6", "8", "10"]
     assert "passed over" in solved.reasons["1"]
+
+
+def test_metric_depth_gives_the_size(monkeypatch, shots):
+    views = [
+        View(f"{i}", s.pixels, None, None, CameraArrays(s.matrix, s.fov_x, 64, 64), None)
+        for i, s in enumerate(shots)
+    ]
+    random = np.random.default_rng(0)
+    cube = random.uniform(-synthetic.HALF, synthetic.HALF, (3000, 3))
+    cube[:, 1] = -synthetic.HALF  # its top, which all cameras see
+    calls = iter(range(100))
+
+    def told(factor: float, is_metric: bool):
+        def scene_depth(self, rgb, fov_x):
+            depth = shots[next(calls) % len(shots)].depth
+            return SceneDepth((factor * depth).astype(np.float32), fov_x, is_metric)
+
+        return scene_depth
+
+    networks = Networks(None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(Networks, "scene_depth", told(2.5, True))
+    assert metres_per_unit(views, cube, networks, silent) == pytest.approx(2.5, rel=0.03)
+    monkeypatch.setattr(Networks, "scene_depth", told(2.5, False))
+    assert metres_per_unit(views, cube, networks, silent) is None
+    monkeypatch.setattr(Networks, "scene_depth", lambda *_: None)
+    assert metres_per_unit(views, cube, networks, silent) is None
