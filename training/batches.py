@@ -143,6 +143,28 @@ def sloppy(mask: Tensor, rng: Generator) -> Tensor:
     return F.avg_pool2d(mask, size, 1, radius)
 
 
+def _recoloured(image: Tensor, rng: Generator) -> Tensor:
+    """Change the colours of (3, S, S): grey, exchanged or only in another light."""
+    if rng.random() < 0.2:
+        image = image.mean(0, keepdim=True).expand(3, -1, -1)
+    elif rng.random() < 0.25:
+        image = image[torch.from_numpy(rng.permutation(3))]
+    gain = torch.from_numpy(np.clip(1 + 0.2 * rng.normal(size=(3, 1, 1)), 0.5, 1.5))
+    return image * gain.float() + float(rng.normal() * 0.05)
+
+
+def cut_out_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
+    """Augment pictures of objects, each with a known mask as people and programs make it."""
+    image, batch = _tensors(raw)
+    image = _flip(image, batch, rng)
+    alpha = torch.empty_like(batch.mask)
+    for i in range(len(image)):
+        alpha[i] = sloppy(batch.mask[i], rng)
+        image[i] = _recoloured(image[i], rng) * alpha[i] + 0.5 * (1 - alpha[i])
+    batch.x = torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
+    return batch
+
+
 def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
     """Augment drawn pictures and decide whose mask is known."""
     image, batch = _tensors(raw)
@@ -151,12 +173,7 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
     other = image[torch.from_numpy(rng.permutation(count))]
     alpha = torch.full_like(batch.mask, 0.5)
     for i in range(count):
-        if rng.random() < 0.2:
-            image[i] = image[i].mean(0, keepdim=True)
-        elif rng.random() < 0.25:
-            image[i] = image[i][torch.from_numpy(rng.permutation(3))]
-        gain = torch.from_numpy(np.clip(1 + 0.2 * rng.normal(size=(3, 1, 1)), 0.5, 1.5))
-        image[i] = image[i] * gain.float() + float(rng.normal() * 0.05)
+        image[i] = _recoloured(image[i], rng)
         if batch.is_object[i] < 0.5:
             continue
         if rng.random() < 0.6:
