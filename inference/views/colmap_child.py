@@ -59,8 +59,10 @@ def extract(
         reader = pycolmap.ImageReaderOptions()
         reader.camera_model = "SIMPLE_RADIAL"
         half = (group["width"] / 2, group["height"] / 2)
-        if group["focal"]:
+        if group["is_focal_known"]:
             reader.camera_params = f"{group['focal']},{half[0]},{half[1]},0"
+        else:
+            reader.default_focal_length_factor = group["focal"] / max(2 * half[0], 2 * half[1])
         if job["masks"]:
             reader.mask_path = job["masks"]
         names = group["names"]

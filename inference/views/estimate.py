@@ -28,6 +28,9 @@ NEIGHBOURS = 18  # in larger sets, the most alike pictures that each is compared
 OVERLAP = 8  # frames of a video that each is compared with
 FEWEST_FEATURES = 60
 WORST_POINT = 2.0  # pixels of reprojection error
+# Focal lengths in longer sides that estimation starts from, where nothing tells: of a phone's video,
+# of photos, and of photos on the second try.
+PHONE, USUAL, LONGER = 0.85, 1.0, 1.35
 LISTEN = 0.2  # seconds between looks whether the artist has pressed Cancel
 JPEG_QUALITY = 97
 
@@ -128,7 +131,13 @@ def _job(
         if photo.group not in groups:
             size = _fitted(width, height)
             focal = photo.focal_px * size[0] / width if photo.focal_px else None
-            groups[photo.group] = {"width": size[0], "height": size[1], "focal": focal}
+            guess = PHONE if photo.sequence >= 0 else LONGER if is_thorough else USUAL
+            groups[photo.group] = {
+                "width": size[0],
+                "height": size[1],
+                "focal": focal or guess * max(size),
+                "is_focal_known": focal is not None,
+            }
             names[photo.group] = []
         names[photo.group].append(file)
     numbers = sorted({photo.sequence for photo in photos if photo.sequence >= 0})

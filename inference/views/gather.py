@@ -22,6 +22,8 @@ from .video import pick_frames
 PHOTO_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr", ".gif")
 )
+UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
+DEEPEST = 3  # levels of sub-folders in which photos are looked for
 MASK_FOLDERS = ("masks", "mask", "silhouettes")
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
 MEMORY_BYTES = 1_200_000_000  # for all pictures of a run together
@@ -51,6 +53,7 @@ class _Found:
     videos: list[Path]
     masks: dict[str, Path]  # by ``_mask_key``
     folder: Path | None
+    unreadable: list[Path]
 
 
 def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
@@ -65,13 +68,19 @@ def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
     """
     found = find([entry for entry in request.inputs if isinstance(entry, Path)])
     given = [entry for entry in request.inputs if isinstance(entry, PicturePixels)]
+    statuses: dict[str, PictureStatus] = {}
+    for path in found.unreadable:
+        kind = path.suffix[1:].upper()
+        sentence = f"{path.name} is a {kind} file, which cannot be read: convert it to JPEG."
+        statuses[path.name] = PictureStatus(path.name, False, sentence)
+    if not found.photos and not found.videos and not given and statuses:
+        raise PictureError(next(iter(statuses.values())).sentence)
     if not found.photos and not found.videos and not given:
         raise PictureError(
             "There are no pictures and no video in what you chose: choose photos, a folder of"
             " photos or a video."
         )
     side = _side_for(len(found.photos) + len(given) + len(found.videos) * request.max_frames)
-    statuses: dict[str, PictureStatus] = {}
     photos: list[Photo] = []
     notes: list[str] = []
     names = _unique_names(found.photos)
@@ -155,12 +164,13 @@ def find(inputs: Sequence[Path]) -> _Found:
     """Sort out files and folders; nothing is opened.
 
     Pictures of a folder come in natural order (2 before 10). A folder without pictures of its own
-    may have them in a sub-folder with a usual name, as reconstructions do. Files that are masks of
-    other files are taken as those.
+    may have them in a sub-folder with a usual name, as reconstructions do, or else anywhere below.
+    Files that are masks of other files are taken as those.
     """
     photos: list[Path] = []
     videos: list[Path] = []
     masks: dict[str, Path] = {}
+    passed: list[Path] = []
     folder: Path | None = None
     for entry in inputs:
         if entry.is_dir():
@@ -169,8 +179,13 @@ def find(inputs: Sequence[Path]) -> _Found:
             if not any(_is_photo(path) or _is_video(path) for path in inside):
                 for name in PICTURE_FOLDERS:
                     inside += _files_of(entry / name)
+            if not any(_is_photo(path) or _is_video(path) for path in inside):
+                inside += _files_below(entry)
             photos += [path for path in inside if _is_photo(path)]
             videos += [path for path in inside if _is_video(path)]
+            passed += [path for path in inside if path.suffix.lower() in UNREADABLE_SUFFIXES]
+        elif entry.suffix.lower() in UNREADABLE_SUFFIXES:
+            passed.append(entry)
         elif _is_video(entry):
             videos.append(entry)
         else:
@@ -180,7 +195,11 @@ def find(inputs: Sequence[Path]) -> _Found:
         folder = photos[0].parent
     masks = _masks_beside(photos)
     of_masks = set(masks.values())
-    return _Found([path for path in photos if path not in of_masks], videos, masks, folder)
+    # A camera's raw file beside the JPEG of the same name is no loss.
+    stems = {path.with_suffix("") for path in photos}
+    unreadable = [path for path in passed if path.with_suffix("") not in stems]
+    photos = [path for path in photos if path not in of_masks]
+    return _Found(photos, videos, masks, folder, unreadable)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -197,6 +216,17 @@ def _files_of(folder: Path) -> list[Path]:
         return []
     files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _files_below(folder: Path, level: int = 1) -> list[Path]:
+    """Files of all sub-folders but those of masks, as memory cards have them."""
+    files: list[Path] = []
+    inside = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    for place in sorted(inside, key=lambda path: natural_key(path.name)):
+        if place.name.casefold() not in MASK_FOLDERS:
+            files += _files_of(place)
+            files += _files_below(place, level + 1) if level < DEEPEST else []
+    return files
 
 
 def _is_photo(path: Path) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..contracts import CameraArrays, Detail
 from ..errors import PictureError
 from ..surface.nets import drop_small_parts, smooth, surface_nets
+from .contracts import View
 from .fusion import Evidence, Grid, fuse, hull, integrate
 from .geometry import project
 from .region import Region
@@ -27,6 +28,7 @@ Stage = Callable[[str], Callable[[float], None]]
 CELLS: dict[Detail, int] = {"low": 96, "medium": 144, "high": 208, "ultra": 288}
 SIDES: dict[Detail, int] = {"low": 240, "medium": 360, "high": 560, "ultra": 800}
 NEIGHBOURS: dict[Detail, int] = {"low": 3, "medium": 4, "high": 5, "ultra": 6}
+MOST_SIDES = 4.0  # a small subject's picture is no larger than so many of these sides
 PARTNERS = 8  # views that are asked whether they agree
 TOLERANCE = 0.01  # of depth
 SMOOTHING = 3
@@ -97,12 +99,21 @@ def measure(region: Region, detail: Detail, stage: Stage) -> Measured:
                 "The outlines do not fit together: check the masks, or whether the subject moved"
                 " between the pictures."
             )
-    pictures = [prepared(view, SIDES[detail]) for view in region.views]
+    pictures = [prepared(view, _side(view, SIDES[detail])) for view in region.views]
     report = stage("Measuring depth")
     maps, partners, known = _depth_maps(region, pictures, grid, outside, NEIGHBOURS[detail], report)
     report = stage("Comparing depth")
     least = 2 if len(maps) > 5 else 1
     return Measured(grid, outside, tuple(agreeing(maps, partners, TOLERANCE, least, report)), known)
+
+
+def _side(view: View, wanted: int) -> int:
+    """Longest side of the whole picture at which the subject in it is ``wanted`` pixels long."""
+    if view.mask is None or not (view.mask > 0.5).any():
+        return wanted
+    rows, columns = ((view.mask > 0.5).any(axis=axis).nonzero()[0] for axis in (1, 0))
+    extent = max(np.ptp(rows), np.ptp(columns)) + 1
+    return round(min(wanted * max(view.mask.shape) / extent, MOST_SIDES * wanted))
 
 
 def extract(region: Region, measured: Measured, evidence: Evidence) -> Shape:

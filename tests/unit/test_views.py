@@ -111,6 +111,21 @@ def test_a_folder_of_nothing_is_refused(tmp_path):
         gather.gather(ViewsRequest(inputs=(tmp_path,)), silent)
 
 
+def test_photos_of_a_memory_card_are_found_and_what_cannot_be_read_is_told(tmp_path, shots):
+    deep = tmp_path / "card" / "DCIM" / "100PHONE"
+    deep.mkdir(parents=True)
+    for index in (2, 10):
+        cv2.imwrite(str(deep / f"IMG_{index}.JPG"), shots[index].pixels[..., ::-1])
+    (deep / "IMG_2.DNG").write_bytes(b"the raw file of the same photo")
+    (deep / "IMG_11.HEIC").write_bytes(b"a photo that we cannot read")
+    found = gather.gather(ViewsRequest(inputs=(tmp_path / "card",)), silent)
+    assert [p.name for p in found.photos] == ["IMG_2.JPG", "IMG_10.JPG"]
+    assert "convert it to JPEG" in found.statuses["IMG_11.HEIC"].sentence
+    assert "IMG_2.DNG" not in found.statuses
+    with pytest.raises(PictureError, match=r"IMG_11.HEIC is a HEIC file"):
+        gather.gather(ViewsRequest(inputs=(deep / "IMG_11.HEIC",)), silent)
+
+
 def test_masks_are_found_by_every_habit(tmp_path):
     pixels = synthetic.shoot(synthetic.camera_at(0, 20, 3.0)).pixels
     mask = np.zeros((96, 96), np.uint8)
