@@ -34,12 +34,14 @@ class Focus:
         centre: (3,) the point.
         distance: Median distance of the cameras.
         reach: Radius around the centre that pictures show.
+        wide: The same along the pictures' longer sides: a tall subject reaches so far.
         is_thing: The cameras go around the centre, and what they see first is there.
     """
 
     centre: Doubles
     distance: float
     reach: float
+    wide: float
     is_thing: bool
 
 
@@ -59,15 +61,16 @@ def find_focus(views: Sequence[View], points: Doubles) -> Focus:
         centre = meeting_point(positions, axes, weight)
     away = np.linalg.norm(centre - positions, axis=1)
     distance = float(np.median(away))
-    half = [min(v.camera.width, v.camera.height) / 2 / v.focal_px for v in views]
-    reach = distance * min(float(np.median(half)), WIDEST)
+    sides = np.sort([(v.camera.width, v.camera.height) for v in views], axis=1)
+    half = sides / 2 / np.array([v.focal_px for v in views])[:, None]
+    reach, wide = distance * np.minimum(np.median(half, axis=0), WIDEST)
     turn = np.arccos(np.clip((axes @ axes.T).min(), -1, 1))
     off = _off_axis(centre, positions, axes)
     goes_round = bool(
         np.median(off) < CONVERGING and turn > ROUND and (off < np.pi / 2).mean() > AHEAD
     )
     is_thing = goes_round and _first_depth(views, points, centre) < BEYOND
-    return Focus(centre, distance, reach, is_thing)
+    return Focus(centre, distance, float(reach), float(wide), is_thing)
 
 
 def _off_axis(centre: Doubles, positions: Doubles, axes: Doubles) -> Doubles:

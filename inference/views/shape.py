@@ -33,6 +33,7 @@ PARTNERS = 8  # views that are asked whether they agree
 TOLERANCE = 0.01  # of depth
 SMOOTHING = 3
 SMALLEST_PART = 0.02
+SMALLEST_UNMASKED = 0.2  # what stands around a thing without masks is not of it
 BEYOND = 3.0  # how much further than the box depth is sought, where no mask tells the subject
 
 
@@ -133,7 +134,8 @@ def extract(region: Region, measured: Measured, evidence: Evidence) -> Shape:
             "No surface was found that several pictures agree on: take more pictures with more"
             " overlap, or give masks."
         )
-    positions, faces = drop_small_parts(positions, faces, SMALLEST_PART)
+    smallest = SMALLEST_PART if region.has_masks or not is_object else SMALLEST_UNMASKED
+    positions, faces = drop_small_parts(positions, faces, smallest)
     positions = smooth(positions, faces, SMOOTHING)
     positions = field.origin + positions * np.float32(field.spacing)
     return Shape(positions.astype(np.float32), faces, measured.known)

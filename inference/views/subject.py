@@ -55,7 +55,7 @@ def with_masks(
     Returns:
         None when the subject cannot be told from its surroundings.
     """
-    frame = setting.frame(setting.focus.centre, setting.focus.reach)
+    frame = setting.frame(setting.focus.centre, setting.focus.wide)
     framed = [frame.view(view) for view in views]
     masks = cut_out_views(framed, np.ones(3), setting.level(frame), look, report)
     if masks is None:

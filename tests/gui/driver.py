@@ -329,8 +329,9 @@ def disable() -> Script:
 def photos() -> Script:
     """Press the button of Photos & Video, cancel, press again, look, and take it back."""
     panel = bpy.types.IMAGE_TO_MESH_PT_photos
-    bpy.utils.unregister_class(panel)  # it starts closed, and only a click can open it
-    panel.bl_options, panel.bl_order = set(), -1
+    bpy.utils.unregister_class(panel)
+    # It is closed, and only a click can open it; under another name it is new, and starts open.
+    panel.bl_idname, panel.bl_options, panel.bl_order = f"{panel.bl_idname}_open", set(), -1
     bpy.utils.register_class(panel)
     settings = bpy.context.scene.image_to_mesh
     settings.detail, settings.texture_size = "LOW", 512
