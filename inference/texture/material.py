@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..contracts import MaterialArrays
-from ..image import blur, enlarge
+from ..image import blur, enlarge, shrink
 from .charts import split_faces, triangle_normals
 from .complete import bleed_outwards
 from .delight import (
@@ -21,6 +21,7 @@ from .delight import (
     linear_from_srgb,
     without_light,
 )
+from .far_side import SIDE, far_side
 from .occlusion import ambient_occlusion
 from .pack import Atlas
 from .project import paint, picture_trust, sample_points, vertex_normals
@@ -92,18 +93,28 @@ def make_material(
     report(0.15)
     normals = vertex_normals(positions, faces)
     shading, highlights = _light(positions, faces, normals, view, crop, inside)
-    if finish.delight > 0:
-        seen = _normals_in_crop(positions, faces, normals, view, crop.shape[0], inside)
-        light = shading.log(seen)
+
+    def light(colours: Floats, depth: Floats) -> Floats:
+        seen = _normals_in_crop(positions, faces, normals, view, colours.shape[0], depth)
+        found = shading.log(seen)
         if finish.albedo is not None:  # the errors of the two differ
-            light = (light + light_beyond(crop, finish.albedo, inside)) / 2
-        crop = without_light(crop, light, finish.delight)
+            found = (found + light_beyond(colours, finish.albedo, depth)) / 2
+        return found
+
+    original, rim = crop, inside
+    if finish.delight > 0:
+        crop = without_light(crop, light(crop, inside), finish.delight)
     if finish.sharpen is not None:
         crop, inside = _sharpened(finish.sharpen, crop, inside)
+    imagined = None
+    if elsewhere is None:
+        side = min(SIDE, original.shape[0])
+        left = light(*_resized(original, rim, side)) * np.float32(1 - finish.delight)
+        imagined = _imagined(crop, inside, left)
     report(0.25)
     base = paint(
         positions, faces, atlas, view, crop, inside, lambda s: report(0.25 + 0.45 * s),
-        elsewhere, surface,
+        elsewhere, surface, imagined,
     )  # fmt: skip
     report(0.7)
     occlusion = None
@@ -117,6 +128,19 @@ def make_material(
     report(1.0)
     roughness = MATT - (MATT - GLOSSIEST) * min(highlights / MANY, 1.0)
     return MaterialArrays(base, round(roughness, 3), 0.0, normal, occlusion)
+
+
+def _resized(crop: Floats, inside: Floats, side: int) -> tuple[Floats, Floats]:
+    """A smaller crop, and the distances in its pixels."""
+    scale = np.float32(side / inside.shape[0])
+    return shrink(crop, side, side), shrink(inside, side, side) * scale
+
+
+def _imagined(crop: Floats, inside: Floats, light_log: Floats) -> Floats:
+    """(B, B, 3) the far side; what lights the near side does not light it."""
+    side = min(SIDE, crop.shape[0])
+    colours, depth = _resized(crop, inside, side)
+    return far_side(without_light(colours, enlarge(light_log, side, side), 1.0), depth)
 
 
 def _sharpened(

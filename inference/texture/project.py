@@ -44,6 +44,7 @@ def paint(
     report: Callable[[float], None],
     elsewhere: Callable[[Floats], Floats] | None = None,
     surface: SurfaceMap | None = None,
+    imagined: Floats | None = None,
 ) -> NDArray[np.uint8]:
     """Fill the atlas with colour.
 
@@ -58,6 +59,8 @@ def paint(
         elsewhere: Colours (N, 3) sRGB 0..1 at (N, 3) points of the view frame that the picture does
             not show; what the picture shows spreads over the surface if None.
         surface: The atlas's surface map if it is already there.
+        imagined: (B, B, 3) sRGB 0..1 the far side, seen from the front through the thing; made of the
+            crop as it is if None. Not used with ``elsewhere``.
 
     Returns:
         (size, size, 3) uint8 sRGB, row 0 on top, painted in every pixel.
@@ -80,7 +83,7 @@ def paint(
         hidden = surface.of_vertices(
             spread_colours(positions, normals, faces, view, front, subject, inside), is_bounded=True
         )
-        behind = far_side(crop, inside)
+        behind = far_side(crop, inside) if imagined is None else imagined
         shown = sample_points(behind, view.crop_coordinates(points, len(behind)))
         hidden += _away(points, facing) * (shown - hidden)
     else:
