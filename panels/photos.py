@@ -73,15 +73,11 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         side.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
         side.separator()
         side.operator("image_to_mesh.clear_photos", text="", icon="X")
-        if photos.active < len(photos.pictures):
-            item = photos.pictures[photos.active]
-            number = thumbnail(bpy.path.abspath(item.filepath))
-            if number:
-                layout.template_icon(icon_value=number, scale=6.0)
-            if item.sentence:
-                is_good = item.status in {"USED", "REMARK"}
-                icon = "CHECKMARK" if is_good else "ERROR"
-                draw_wrapped(layout, context, item.sentence, icon=icon)
+        if not session.is_running():
+            button = layout.row()
+            button.scale_y = 1.4
+            button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
+            button.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -95,11 +91,15 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         column.prop(photos, "max_frames")
         column.prop(photos, "use_size")
         column.prop(photos, "is_measured")
-        if not session.is_running():
-            button = layout.row()
-            button.scale_y = 1.4
-            button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
-            button.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+        if photos.active < len(photos.pictures):
+            item = photos.pictures[photos.active]
+            number = thumbnail(bpy.path.abspath(item.filepath))
+            if number and item.status != "LEFT_OUT":
+                layout.template_icon(icon_value=number, scale=6.0)
+            if item.sentence:
+                is_good = item.status in {"USED", "REMARK"}
+                icon = "CHECKMARK" if is_good else "ERROR"
+                draw_wrapped(layout, context, item.sentence, icon=icon)
         layout.operator("image_to_mesh.scale_to_distance", icon="DRIVER_DISTANCE")
         _draw_remarks(layout, context, photos.remarks)
 
