@@ -103,6 +103,7 @@ def _run(request: ViewsRequest, report: Report) -> ViewsReconstruction:
     steps = _Steps(report)
     read = gather_known if request.known else gather
     gathered = read(request, steps.stage("Reading the pictures"))
+    _require_two(gathered)
     if request.cameras == "turntable" and not request.known:
         gathered = with_sides_cut(request, gathered, steps)
     views, solved, statuses = place_views(request, gathered, steps)
@@ -140,6 +141,16 @@ def place_views(
             f"Only {len(views)} of the pictures has a camera, and two are needed: {reason}"
         )
     return views, solved, statuses_after(gathered.statuses, solved)
+
+
+def _require_two(gathered: Gathered) -> None:
+    """Tell why nothing can be made of a single picture, when there were more."""
+    reasons = [status.sentence for status in gathered.statuses.values() if not status.is_used]
+    if len(gathered.photos) < FEWEST_VIEWS and reasons:
+        raise PictureError(
+            f"Only {len(gathered.photos)} of {len(gathered.statuses)} pictures can be used, and two"
+            f" are needed: {reasons[0]}"
+        )
 
 
 def with_sides_cut(request: ViewsRequest, gathered: Gathered, steps: _Steps) -> Gathered:

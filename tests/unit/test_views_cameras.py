@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays, ModelChoices
+from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.errors import PictureError
 from image_to_mesh.inference.networks import Networks, SceneDepth, SeveralViews
 from image_to_mesh.inference.views import cameras, posefree
@@ -121,3 +123,10 @@ def test_metric_depth_gives_the_size(monkeypatch, shots):
     assert metres_per_unit(views, cube, networks, silent) is None
     monkeypatch.setattr(Networks, "scene_depth", lambda *_: None)
     assert metres_per_unit(views, cube, networks, silent) is None
+
+
+def test_copies_of_one_picture_are_told_as_such(tmp_path, shots):
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), shots[0].pixels)
+    with pytest.raises(PictureError, match=r"Only 1 of 4 pictures .* shows the same as"):
+        engine.run(ViewsRequest(inputs=(tmp_path,)), silent)
