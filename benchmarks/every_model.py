@@ -29,7 +29,12 @@ load_extension()
 
 from image_to_mesh.inference import pipeline, weights  # noqa: E402
 from image_to_mesh.inference.catalogue import CATALOGUE, ModelEntry, ModelFile  # noqa: E402
-from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Request  # noqa: E402
+from image_to_mesh.inference.contracts import (  # noqa: E402
+    ModelChoices,
+    Picks,
+    PicturePixels,
+    Request,
+)
 from image_to_mesh.inference.errors import CutOutError  # noqa: E402
 from image_to_mesh.inference.loaded import LOADED  # noqa: E402
 
@@ -51,12 +56,15 @@ LISTS: dict[str, tuple[str, ...]] = {
     "birefnet-lite": ("birefnet_lite",),
     "isnet": ("isnet",),
     "u2netp": ("u2netp",),
+    "sam-2-1-small": ("sam2_1_small",),
+    "sam-2-1-tiny": ("sam2_1_tiny",),
     "triposr": ("triposr",),
     "triposg": ("triposg_transformer", "triposg_vae", "triposg_image_encoder_dinov2"),
     "realesr-general-x4v3": ("realesr_general_x4v3",),
     "realesrgan-x4plus": ("realesrgan_x4plus",),
     "big-lama": ("big_lama",),
 }
+STAGES = tuple(field.name for field in dataclasses.fields(ModelChoices) if field.name != "folder")
 HEAVY_MB = 4000  # of main memory
 
 
@@ -118,17 +126,16 @@ def press(entry: ModelEntry, folder: Path) -> str:
             device="cpu",
             steps=2,
             guidance=1.0,
-            models=dataclasses.replace(
-                ModelChoices("bundled", "bundled", "bundled", "bundled", "bundled", "bundled"),
-                folder=models,
-                **{chosen: entry.id},
+            picks=Picks(((0.5, 0.5, True),)) if task == "pick" else None,
+            models=ModelChoices(
+                **dict.fromkeys(STAGES, "bundled") | {chosen: entry.id}, folder=models
             ),
         )
         try:
             result = pipeline.run(request, lambda _share, _words: None)
         except CutOutError as error:
             # Noise may show no solid and no subject; the network has run all the same.
-            if task in ("cut-out", "object"):
+            if task in ("cut-out", "object", "pick"):
                 return f"ran; its noise holds nothing: {error}"
             raise
     closed = "watertight" if result.is_watertight else "open"

@@ -224,7 +224,7 @@ def _depth_anything_3(size: str) -> Port:
     def keep_depth_in_range(state: State) -> None:
         for key, value in state.items():
             if key.endswith("scratch.output_conv2.2.weight"):
-                value *= 0.05
+                value *= 0.01  # depth is an exponential: large logits would show rounding alone
 
     return Port(
         name=f"Depth Anything 3 {size.capitalize()}, 2 pictures",
@@ -313,6 +313,51 @@ def _lama() -> Port:
     )
 
 
+# --- SAM 2.1: a look at the picture and one click ----------------------------------------------------
+
+
+def _sam2(size: str) -> Port:
+    def reference() -> nn.Module:
+        import transformers
+
+        stages, whole = {
+            "tiny": ([1, 2, 7, 2], [5, 7, 9]),
+            "small": ([1, 2, 11, 2], [7, 10, 13]),
+        }[size]
+        backbone = transformers.Sam2HieraDetConfig(
+            blocks_per_stage=stages, global_attention_blocks=whole
+        )
+        vision = transformers.Sam2VisionConfig(backbone_config=backbone)
+        return transformers.Sam2Model(transformers.Sam2Config(vision_config=vision))
+
+    def share_the_matrix(state: State) -> None:
+        own = "prompt_encoder.shared_embedding.positional_embedding"
+        if own in state:  # the published .pt holds it once
+            state["shared_image_embedding.positional_embedding"] = state[own]
+
+    def ask(net: Any, x: Tensor) -> Tensor:
+        place = torch.full((1, 2), 0.5 + 0.5 / x.shape[3], device=x.device)
+        return net.answer(net.look(x, _quiet), place, [1])[0][1:]
+
+    def ask_reference(net: Any, x: Tensor) -> Tensor:
+        point = torch.full((1, 1, 1, 2), 0.5 * x.shape[3], device=x.device, dtype=x.dtype)
+        return net(x, input_points=point).pred_masks[0, 0]
+
+    return Port(
+        name=f"SAM 2.1 {size.capitalize()}, one click",
+        model=f"sam-2-1-{size}",
+        shape=(1, 3, 1024, 1024),
+        ours=lambda state: as_loaded("sam2", state),
+        ask=ask,
+        keys=f"sam2_1_{size}",
+        reference=reference,
+        ask_reference=ask_reference,
+        needs=("transformers",),
+        change=share_the_matrix,
+        is_heavy=size == "small",
+    )
+
+
 PORTS: list[Port] = [
     _depth_anything("small"),
     _depth_anything("base"),
@@ -330,6 +375,8 @@ PORTS: list[Port] = [
     ),
     _alone("Real-ESRGAN x4plus", "realesrgan-x4plus", "realesrgan", "realesrgan_x4plus", 48),
     _lama(),
+    _sam2("tiny"),
+    _sam2("small"),
     _alone("IS-Net", "isnet", "isnet", "isnet", 1024),
     _alone("U2-Net P", "u2netp", "isnet", "u2netp", 320),
     _alone("BiRefNet Lite", "birefnet-lite", "birefnet", "birefnet_lite", 1024),

@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["cut-out", "depth", "object", "views", "upscale", "inpaint"]
+Task = Literal["cut-out", "pick", "depth", "object", "views", "upscale", "inpaint"]
 Source = Literal["safetensors", "pickle", "torchscript"]
 
 TASKS: dict[Task, str] = {
     "cut-out": "Cut-Out",
+    "pick": "Pick",
     "depth": "Depth",
     "object": "Object",
     "views": "Photos",
@@ -435,6 +436,47 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         gpu_mb=500,
         cpu_mb=1000,
         caveat=_COPY,
+    ),
+    ModelEntry(
+        id="sam-2-1-small",
+        label="SAM 2.1 Small",
+        tasks=("pick",),
+        good_at="What you click on or frame, a little surer than Tiny",
+        repo="facebook/sam2.1-hiera-small",
+        revision="ee5bba1d82bb8749febdf90f45e84b687142ba03",
+        files=(
+            ModelFile(
+                "sam2.1_hiera_small.pt",
+                184_416_285,
+                "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+            ),
+        ),
+        licence="Apache-2.0",
+        module="sam2",
+        source="pickle",
+        gpu_mb=900,
+        cpu_mb=1300,
+    ),
+    ModelEntry(
+        id="sam-2-1-tiny",
+        label="SAM 2.1 Tiny",
+        tasks=("pick",),
+        good_at="What you click on or frame, on any computer: a few seconds for the first click, then"
+        " at once",
+        repo="facebook/sam2.1-hiera-tiny",
+        revision="36f406a75c9be63c7f429da63246273f028c6fd4",
+        files=(
+            ModelFile(
+                "sam2.1_hiera_tiny.pt",
+                156_008_466,
+                "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+            ),
+        ),
+        licence="Apache-2.0",
+        module="sam2",
+        source="pickle",
+        gpu_mb=900,
+        cpu_mb=1200,
     ),
     ModelEntry(
         id="triposg",

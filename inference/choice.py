@@ -25,6 +25,7 @@ BUILT_IN: dict[Task, str] = {
     "views": "Cameras are found by matching points, without a network",
     "upscale": "Textures keep the picture's own detail",
     "inpaint": "Hidden parts continue their surroundings, without a network",
+    "pick": "Colours, edges and the built-in network tell what belongs to a click",
 }
 
 

@@ -56,6 +56,7 @@ class ModelChoices:
         views: Sees several pictures of one thing or place together.
         upscale: Makes textures finer.
         inpaint: Paints what no picture shows.
+        pick: Finds what the artist clicks on.
         folder: The folder with downloaded models; None when there is none.
     """
 
@@ -65,7 +66,31 @@ class ModelChoices:
     views: str = "auto"
     upscale: str = "auto"
     inpaint: str = "auto"
+    pick: str = "auto"
     folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """What an artist clicked on or framed, in an upright picture of any size.
+
+    Attributes:
+        points: Clicks: x and y from 0 to 1 of the picture's width and height, from its top left
+            corner, and whether it is on the subject or on what is not the subject.
+        box: Left, top, right and bottom of a frame around the subject, from 0 to 1, or None.
+    """
+
+    points: tuple[tuple[float, float, bool], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        places = [value for x, y, _ in self.points for value in (x, y)] + list(self.box or ())
+        if not all(0.0 <= value <= 1.0 for value in places):
+            raise ValueError("clicks and boxes are given from 0 to 1 of the picture's sides")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("a box is given as left, top, right, bottom")
+        if self.box is None and not any(is_subject for _, _, is_subject in self.points):
+            raise ValueError("there must be a click on the subject or a box around it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +144,7 @@ class Request:
         detail: How fine the mesh is.
         mask: (H, W) uint8 cut-out given by the artist, 255 = subject, any size (it is scaled to the
             picture); None when there is none.
+        picks: What the artist clicked on; it goes before every other cut-out. None when nothing was.
         cut_out: ``auto`` takes alpha if the picture has any, else the artist's mask, else the
             network; ``alpha`` and ``mask`` insist; ``none`` takes the whole picture.
         texture_size: Side of the square texture in pixels, 256 to 8192.
@@ -137,6 +163,7 @@ class Request:
     engine: Engine = "auto"
     detail: Detail = "medium"
     mask: NDArray[np.uint8] | None = None
+    picks: Picks | None = None
     cut_out: CutOutMode = "auto"
     texture_size: int = 2048
     size_m: float = 1.0
@@ -174,7 +201,7 @@ class CutOut:
 
     Attributes:
         mask: (H, W) float32, 0 background to 1 subject, same size as the picture.
-        origin: Where it came from: "alpha", "mask", "network" or "none".
+        origin: Where it came from: "alpha", "mask", "picks", "network" or "none".
         picture: The picture it belongs to.
     """
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .catalogue import ModelEntry, Task, model
 from .choice import AUTO, Kind, choose
-from .contracts import Request
+from .contracts import Picks, Request
 from .errors import WeightsError
 from .memory import Effort, free_memory, ladder, within_memory
 
@@ -155,6 +155,23 @@ class Networks:
             side = min(estimator.side, effort.max_side or estimator.side)
             alpha = estimator.estimate(rgb, lambda: report(0.3), max_side=effort.max_side)
             return refine_alpha(rgb, alpha, side, lambda: report(0.8))
+
+        return self._within_memory(entry, attempt, max_sides=(768, 512))
+
+    def picked(self, rgb: NDArray[np.uint8], picks: Picks) -> Floats | None:
+        """(h, w) what the artist picked, of the whole picture; None without a model for it."""
+        entry = self.chosen("pick")
+        if entry is None:
+            return None
+        places = np.array([point[:2] for point in picks.points], np.float32).reshape(-1, 2)
+        own = np.array([point[2] for point in picks.points], np.bool_)
+
+        def attempt(effort: Effort) -> Floats:
+            estimator = self._load(entry, effort)
+            report = self._stage("Cutting out the subject")
+            return estimator.estimate(
+                rgb, places, own, picks.box, lambda: report(0.5), max_side=effort.max_side
+            )
 
         return self._within_memory(entry, attempt, max_sides=(768, 512))
 

@@ -171,7 +171,7 @@ def _choose(
     if request.engine == "scene" or (request.engine == "auto" and request.cut_out == "none"):
         return "scene", None
     subject = _find_subject(picture, request, network, steps)
-    if request.engine == "object" or subject.cut_out.origin in ("alpha", "mask"):
+    if request.engine == "object" or subject.cut_out.origin in ("alpha", "mask", "picks"):
         return "object", subject
     if subject.scene is None:  # a plain background, cut out without the network
         return "object", subject
@@ -186,6 +186,11 @@ def _find_subject(picture: Picture, request: Request, network: Networks, steps: 
     from .picture.colour_cut import colour_cut
     from .picture.plain_background import plain_background_mask
 
+    if request.picks is not None:
+        from .picking import picked_mask
+
+        mask = picked_mask(picture.pixels[..., :3], request.picks, network, steps.stage)
+        return _Subject(CutOut(mask, "picks", picture), None)
     mode = request.cut_out
     height, width = picture.pixels.shape[:2]
     if mode == "none":
@@ -228,15 +233,9 @@ def _find_subject(picture: Picture, request: Request, network: Networks, steps: 
 
 def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Floats:
     """Average a square crop's mask into the whole picture's rough mask."""
-    import cv2
+    from .picture.cutout import place_crop
 
-    height, width = whole.shape
-    scale = crop.shape[0] / side
-    move = np.array(
-        [[scale, 0, -x0 * scale + 0.5 * scale - 0.5], [0, scale, -y0 * scale + 0.5 * scale - 0.5]]
-    )
-    inverse = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-    placed = cv2.warpAffine(crop, move, (width, height), flags=inverse, borderValue=(0,))
+    placed = place_crop(crop, whole.shape, x0, y0, side)
     return (0.35 * whole + 0.65 * placed).astype(np.float32)
 
 
@@ -287,6 +286,7 @@ def _run_object(
         mask=crop_mask,
         colour=crop if len(larger) == native else larger.astype(np.float32) / 255,
         back_colour=_far_side(network, crop, crop_mask),
+        albedo=_paint(net, rgb, mask, (x0, y0, side), lambda: report(0.9)),
     )
     result = build_object(
         observation, request.detail, request.texture_size, request.size_m, steps.stage
@@ -325,6 +325,29 @@ def _far_side(network: Networks, crop: Floats, mask: Floats) -> Floats | None:
     colours = colours.reshape(-1, 3)[nearest_inside(rim)]
     filled = network.filled(colours, depth > max(RIM * size, 2.0))
     return None if filled is None else filled.astype(np.float32) / 255
+
+
+def _paint(
+    net: TwoSidedNetwork,
+    rgb: Floats,
+    mask: Floats,
+    square: tuple[float, float, float],
+    report: Callable[[], None],
+) -> Floats:
+    """(A, A, 3) 0..1 what the network takes for the subject's paint; it goes on beyond the outline.
+
+    Arguments as in ``_looked_at_twice``.
+    """
+    from .field.two_sided import nearest_inside
+    from .image import shrink
+    from .models.two_sided import OBJECT_SIZE
+    from .picture.cutout import sample_crop
+
+    colours = sample_crop(rgb, *square, OBJECT_SIZE, None)
+    subject = sample_crop(mask[..., None], *square, OBJECT_SIZE, 0.0)[..., 0]
+    albedo = net.estimate_appearance(colours, subject, report).albedo
+    inside = shrink(subject, *albedo.shape[1::-1]) > 0.5
+    return albedo.reshape(-1, 3)[nearest_inside(inside)] if inside.any() else albedo
 
 
 def _draw_object(

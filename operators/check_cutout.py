@@ -87,7 +87,7 @@ class _CutOutOperator:
         except ImageToMeshError as error:
             return self._refuse(str(error))
         work, target = _CutOutWork(as_mask=self.as_mask), Target.of(context)
-        show = _show_mask if self.as_mask else _show_preview
+        show = show_mask if self.as_mask else show_preview
         # From a timer no operator pushes the undo step; the closure outlives this operator.
         undo_name = None if wait else str(self.bl_label)
 
@@ -137,7 +137,8 @@ class IMAGE_TO_MESH_OT_new_mask(_CutOutOperator, bpy.types.Operator):
     as_mask = True
 
 
-def _show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
+def show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
+    """Put what ``checkered`` made into the panel and into every Image Editor."""
     panel = scene.image_to_mesh
     old = panel.cutout_preview
     preview = image_from_png(f"Cut-out: {cut.picture.name}", png, is_colour=True)
@@ -151,10 +152,16 @@ def _show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[s
     return (f"The subject covers {share:.0f} % of the picture ({ORIGINS[cut.origin]}).",)
 
 
-def _show_mask(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
-    panel = scene.image_to_mesh
+def set_mask(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> bpy.types.Image:
+    """Make what ``mask_pixels`` made the scene's mask."""
     mask = image_from_png(f"Mask: {cut.picture.name}", png, is_colour=False)
-    panel.mask = mask
+    scene.image_to_mesh.mask = mask
+    return mask
+
+
+def show_mask(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str, ...]:
+    """Make it the scene's mask and let the artist paint on it."""
+    mask = set_mask(scene, cut, png)
     _show_in_image_editors(mask, mode="PAINT")
     return (f"{mask.name} is ready to paint in an Image Editor: white is the subject.",)
 
@@ -162,6 +169,7 @@ def _show_mask(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[str,
 ORIGINS = {
     "alpha": "from its transparency",
     "mask": "from your mask",
+    "picks": "from what you picked",
     "network": "found automatically",
     "none": "nothing is cut away",
 }

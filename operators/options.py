@@ -172,6 +172,13 @@ class ReconstructionOptions:
         default="AUTO",
         options={"SKIP_SAVE"},
     )
+    pick_model: EnumProperty(
+        name="Pick",
+        description="The network that finds what you click on",
+        items=model_items("pick"),
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
     depth_model: EnumProperty(
         name="Depth",
         description="The network that sees a scene's depth",

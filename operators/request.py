@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.contracts import Device, ModelChoices, PictureFile, PicturePixels, Request
+from ..inference.contracts import Device, ModelChoices, Picks, PictureFile, PicturePixels, Request
 from ..inference.errors import CutOutError, PictureError
 from .options import ReconstructionOptions
 from .preferences import models_folder
@@ -18,7 +18,7 @@ from .scene.image import image_pixels
 
 MAX_PACKED_PIXELS = 100_000_000  # Blender holds 16 bytes for each
 NARROWEST_FOV = 0.02  # radians; anything below means "not known"
-STAGES = ("cut_out", "depth", "object", "upscale", "inpaint")  # fields of ModelChoices
+STAGES = ("cut_out", "pick", "depth", "object", "upscale", "inpaint")  # fields of ModelChoices
 
 
 def request_from(
@@ -26,6 +26,7 @@ def request_from(
     source: PictureFile | PicturePixels,
     mask: NDArray[np.uint8] | None,
     device: str,
+    picks: Picks | None = None,
 ) -> Request:
     """Put together what the worker needs.
 
@@ -34,12 +35,14 @@ def request_from(
         source: The picture.
         mask: (H, W) uint8, 255 = subject, or None.
         device: One of the identifiers of ``options.DEVICES``.
+        picks: What was clicked on, if anything.
     """
     return Request(
         source=source,
         engine=options.engine.lower(),
         detail=options.detail.lower(),
         mask=mask,
+        picks=picks,
         cut_out=options.cut_out.lower(),
         texture_size=options.texture_size,
         size_m=options.size_m,
@@ -73,7 +76,7 @@ def settings_from(request: Request) -> dict[str, object]:
     settings = {
         name: getattr(request, name)
         for name in Request.__dataclass_fields__
-        if name not in {"source", "mask", "device", "models"}
+        if name not in {"source", "mask", "picks", "device", "models"}
     }
     settings["has_mask"] = request.mask is not None
     chosen = {stage: getattr(request.models, stage) for stage in STAGES}

@@ -58,14 +58,15 @@ class Refining:
         return result
 
 
-def cut_out(request: Request, report: Report) -> CutOut:
-    """Only find the subject."""
+def cut_out(request: Request, report: Report, *, keeps_models: bool = False) -> CutOut:
+    """Only find the subject; with ``keeps_models`` downloaded networks stay in memory."""
     from ..inference import pipeline
 
     try:
         return pipeline.cut_out(request, report)
     finally:
-        free_models()
+        if not keeps_models:
+            free_models()
 
 
 def free_models() -> None:

@@ -15,7 +15,7 @@ from ..operators.options import ReconstructionOptions
 from ..operators.preferences import models_folder, preferred_device
 from .sidebar import draw_wrapped
 
-SHOWN: tuple[Task, ...] = ("cut-out", "depth", "object", "upscale", "inpaint")
+SHOWN: tuple[Task, ...] = ("cut-out", "pick", "depth", "object", "upscale", "inpaint")
 KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene"}
 
 

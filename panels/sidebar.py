@@ -67,6 +67,7 @@ class IMAGE_TO_MESH_PT_cut_out(_SidebarPanel, bpy.types.Panel):
         row.template_ID(settings, "mask", open="image.open", text="Mask")
         buttons = layout.column(align=True)
         buttons.operator("image_to_mesh.check_cutout", icon="HIDE_OFF")
+        buttons.operator("image_to_mesh.pick_subject", icon="RESTRICT_SELECT_OFF")
         buttons.operator("image_to_mesh.new_mask", icon="BRUSH_DATA")
         if settings.cutout_preview is not None:
             icon = bpy.types.UILayout.icon(settings.cutout_preview)

@@ -161,6 +161,25 @@ def sample_crop(
     return np.ascontiguousarray(sampled, dtype=np.float32)
 
 
+def place_crop(crop: Mask, shape: tuple[int, int], x0: float, y0: float, side: float) -> Mask:
+    """Put a square that ``sample_crop`` took back into a picture of zeros.
+
+    Args:
+        crop: (size, size).
+        shape: (H, W) of the picture.
+        x0: Left edge of the square in pixels.
+        y0: Top edge.
+        side: Side of the square in pixels.
+    """
+    scale = crop.shape[0] / side
+    move = np.array(
+        [[scale, 0, -x0 * scale + 0.5 * scale - 0.5], [0, scale, -y0 * scale + 0.5 * scale - 0.5]]
+    )
+    inverse = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    placed = cv2.warpAffine(crop, move, (shape[1], shape[0]), flags=inverse, borderValue=(0,))
+    return np.asarray(placed, np.float32)
+
+
 def _require_subject(solid: NDArray[np.generic]) -> None:
     if not solid.any():
         raise CutOutError(

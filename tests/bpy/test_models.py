@@ -1,5 +1,6 @@
 """Models in Blender: nothing is fetched unasked, and every button does what it says."""
 
+import hashlib
 import sys
 import time
 import types
@@ -20,6 +21,7 @@ from image_to_mesh.operators import models, options, preferences, session
 from image_to_mesh.operators.request import STAGES, request_from, settings_from
 from image_to_mesh.panels import networks
 from image_to_mesh.panels import preferences as page
+from loopback_hub import COMMIT
 from safetensors.numpy import save as to_bytes
 
 CONTENT = to_bytes({"weight": np.arange(300_000, dtype=np.float32)})
@@ -159,6 +161,38 @@ def test_download_check_and_delete(hub, folder, online):
         bpy.ops.image_to_mesh.verify_model(model="da3-small")
     assert bpy.ops.image_to_mesh.delete_model(model="da3-small") == {"FINISHED"}
     assert weights.status(hub.entry, folder).state == "missing"
+
+
+@pytest.mark.parametrize("known", CATALOGUE, ids=lambda entry: entry.id)
+def test_every_model_is_listed_downloaded_checked_and_deleted(
+    known, loopback_hub, folder, online, monkeypatch
+):
+    """With small stand-ins for the publishers' files, at their own repository and revision."""
+    contents = {
+        file.name: to_bytes({"weight": np.full(1000 + number, number, np.float32)})
+        for number, file in enumerate(known.files)
+    }
+    files = tuple(
+        ModelFile(name, len(content), hashlib.sha256(content).hexdigest())
+        for name, content in contents.items()
+    )
+    entry = replace(
+        known, repo=f"owner/{known.id}", files=files, source="safetensors", revision=COMMIT
+    )
+    monkeypatch.setattr(models, "model", lambda _id: entry)
+    loopback_hub.files |= {f"{entry.repo}/{name}": content for name, content in contents.items()}
+    texts = draw_page().texts
+    assert known.label in texts
+    assert page.licence_text(known) in texts
+    assert page.status_text(known, weights.status(known, folder)) in texts
+    assert bpy.ops.image_to_mesh.download_model(model=known.id) == {"FINISHED"}
+    for name, content in contents.items():
+        assert (folder / known.id / name).read_bytes() == content
+    assert known.id in weights.installed_ids(folder)
+    assert f"Installed, {page.size_text(sum(map(len, contents.values())))}" in draw_page().texts
+    assert bpy.ops.image_to_mesh.verify_model(model=known.id) == {"FINISHED"}
+    assert bpy.ops.image_to_mesh.delete_model(model=known.id) == {"FINISHED"}
+    assert not (folder / known.id).exists()
 
 
 def test_a_failed_download_is_told(hub, online):
