@@ -1,5 +1,8 @@
 """The choices and the list of Photos & Video, declared once for the panel and for operators."""
 
+# pyright: reportAttributeAccessIssue=false
+# The stubs do not know the properties that are given to scenes.
+
 import math
 
 import bpy
@@ -40,6 +43,11 @@ MASKS = (
     ("FILES", "Required", "Leave out pictures without transparency or a mask file"),
     ("NONE", "None", "Whole pictures"),
 )
+SURFACES = (
+    ("AUTO", "Automatic", "Refined for a thing that is cut out, Fast for the rest"),
+    ("FUSED", "Fast", "From measured depth and outlines"),
+    ("REFINED", "Refined", "The fast surface, changed until it looks like the pictures"),
+)
 
 
 class PhotoOptions:
@@ -64,6 +72,13 @@ class PhotoOptions:
         description="What tells the subject from its background: transparency, or files such as"
         " masks/NAME.png and NAME_mask.png, white where the subject is",
         items=MASKS,
+        default="AUTO",
+        options={"SKIP_SAVE"},
+    )
+    surface: EnumProperty(
+        name="Surface",
+        description="How the surface is made",
+        items=SURFACES,
         default="AUTO",
         options={"SKIP_SAVE"},
     )

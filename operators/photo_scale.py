@@ -1,6 +1,7 @@
 """Give a result its true size by one distance in it that the artist knows."""
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 from dataclasses import dataclass

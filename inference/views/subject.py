@@ -347,7 +347,9 @@ def _mask(view: View, opinion: _Opinion, points: Floats, cell: float) -> Floats:
     guess = np.ascontiguousarray(resize_mask(rough, (height, width))[box])
     limit = resize_mask(wide, (height, width))[box]
     cut = colour_cut(rgb, guess, lambda: None)
-    blend = (0.5 * resize_mask(cut, guess.shape) + 0.5 * guess).astype(np.float32)
+    blend = (0.5 * resize_mask(cut, (guess.shape[0], guess.shape[1])) + 0.5 * guess).astype(
+        np.float32
+    )
     small = 256 / max(guess.shape)
     if small < 1:
         size = (max(round(blend.shape[1] * small), 1), max(round(blend.shape[0] * small), 1))
