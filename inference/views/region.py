@@ -21,6 +21,7 @@ Doubles = NDArray[np.float64]
 MARGIN = 1.12  # box over what was found inside it
 COARSE = 40  # cells along the box when it is tightened to the silhouettes
 FAR = 4.0  # median distances from the nearest camera from which a place's points are left outside
+PLACE_FLOOR = 0.06  # share of a place's points that lie on its floor: walls have most of them
 MASKED = 0.7  # share of views with a mask from which the subject is what the masks show
 
 
@@ -91,7 +92,7 @@ def find_setting(views: Sequence[View], solved: Solved, kind: Kind, seed: int) -
         ground = _outside_masks(views, points) if has_masks else points
         floor = ground_under(focus, ground, up, seed)
     else:
-        floor = up_of_floor(points, up, seed)
+        floor = up_of_floor(points, up, seed, PLACE_FLOOR)
     if floor is not None and solved.up is None:
         up = floor[0]
     # Look at the subject as the first picture does: it becomes the front.
