@@ -188,8 +188,9 @@ def _room(props: Props) -> list[bpy.types.Object]:
 def _walls(props: Props, width: float, depth: float) -> None:
     props.plane("Rock020_1K_Color", (width, 2.6), (0, depth / 2, 1.3), (90, 0, 0), 2.2)
     props.plane("Marble006_1K_Color", (width, 2.6), (0, -depth / 2, 1.3), (90, 0, 180), 2.5)
-    props.plane("Rock020_1K_Color", (depth, 2.6), (width / 2, 0, 1.3), (90, 0, -90), 2.6)
-    props.plane("Marble006_1K_Color", (depth, 2.6), (-width / 2, 0, 1.3), (90, 0, 90), 2.1)
+    # No two walls look alike: nobody could tell where a picture of the other was taken.
+    props.plane("Metal007_1K_Color", (depth, 2.6), (width / 2, 0, 1.3), (90, 0, -90), 2.6)
+    props.plane("Tiles036_1K_Color", (depth, 2.6), (-width / 2, 0, 1.3), (90, 0, 90), 2.1)
     props.lamp((0, 0, 2.55), 90, 1.5)
     for number in range(5):  # pictures on the walls
         name = ("Tiles036_1K_Color", "Metal007_1K_Color", "Grass001_1K_Color")[number % 3]
@@ -249,7 +250,7 @@ SETS = {
     ),
     "floor": Walk(_floor, _around((0, 0, 0.12), 0.95, 24, heights=(30.0,)), "adams_place", False),
     "grass": Walk(_grass, _around((0, 0, 0.15), 1.2, 22, turn=200.0), "rooitou", True),
-    "stool": Walk(_stool, _around((0, 0, 0.28), 1.5, 28, heights=(14.0, 35.0)), "empty_ware"),
+    "stool": Walk(_stool, _around((0, 0, 0.28), 1.3, 22, heights=(26.0,)), "empty_ware"),
     "room": Walk(_room, _through, "empty_ware"),
     "clip": Walk(
         _table, _around((0.05, 0, 0.9), 0.7, 90, heights=(30.0,)), "st_fagans", False, True, 0.0
