@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..choice import AUTO, BUNDLED
-from ..errors import ImageToMeshError, PictureError
+from ..errors import CutOutError, ImageToMeshError, PictureError
 from ..picture.intrinsics import focal_from_fov
 from .colmap_files import find_model, read_model
 from .contracts import Lens, Photo, Pose, Solved, SparsePoints, ViewsRequest
@@ -101,8 +102,12 @@ def _matched(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> 
         except PictureError as error:
             failure = failure or error
             continue
-        if _is_still(solved) and len(tries) > number + 1:
-            continue  # the background was solved for, in front of which the subject was turned
+        if _is_still(solved):
+            if not any(photo.mask is not None for photo in photos) and request.masks == "auto":
+                photos = _cut_alone(request, photos, share)
+                tries.insert(number + 1, {"use_masks": True})
+            if len(tries) > number + 1:
+                continue  # the background was solved for, in front of which the subject was turned
         if best is None or len(solved.poses) > len(best.poses):
             best = solved
         # A few missing ones of a small set are worth another try; of a large one they are not.
@@ -114,6 +119,22 @@ def _matched(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> 
             " that only the subject is looked at."
         )
     return best
+
+
+def _cut_alone(request: ViewsRequest, photos: Sequence[Photo], report: Report) -> list[Photo]:
+    """Photos with a mask of what stands out in each; those where nothing does have none."""
+    from .cut import Cutter
+
+    words = "Cutting out the turned subject"
+    cutter = Cutter(request, lambda name: lambda share: report(1.0, words))
+    cut: list[Photo] = []
+    for photo in photos:
+        report(1.0, words)
+        try:
+            cut.append(replace(photo, mask=cutter.alone(photo.pixels)))
+        except CutOutError:
+            cut.append(photo)
+    return cut
 
 
 def _is_still(solved: Solved) -> bool:

@@ -11,7 +11,16 @@ from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.errors import PictureError
 from image_to_mesh.inference.networks import Networks, SceneDepth, SeveralViews
 from image_to_mesh.inference.views import cameras, posefree
-from image_to_mesh.inference.views.contracts import Photo, View, ViewsRequest
+from image_to_mesh.inference.views.contracts import (
+    Lens,
+    Photo,
+    Pose,
+    Solved,
+    SparsePoints,
+    View,
+    ViewsRequest,
+)
+from image_to_mesh.inference.views.cut import Cutter
 from image_to_mesh.inference.views.gather import Gathered
 from image_to_mesh.inference.views.metres import metres_per_unit
 
@@ -130,3 +139,24 @@ def test_copies_of_one_picture_are_told_as_such(tmp_path, shots):
         cv2.imwrite(str(tmp_path / f"{index}.png"), shots[0].pixels)
     with pytest.raises(PictureError, match=r"Only 1 of 4 pictures .* shows the same as"):
         engine.run(ViewsRequest(inputs=(tmp_path,)), silent)
+
+
+def test_a_subject_that_was_turned_is_cut_out_before_a_second_try(monkeypatch, photos, shots):
+    """The background holds still, so that the first try finds all cameras in one place."""
+    cloud = np.random.default_rng(0).uniform(-1, 1, (60, 3)).astype(np.float32)
+    points = SparsePoints(cloud, np.zeros((60, 3), np.uint8))
+    lens = Lens(64, 64, 80, 80, 32, 32)
+    asked = []
+
+    def estimate(photos, seed, report, *, use_masks=False, is_thorough=False):
+        asked.append((use_masks, sum(photo.mask is not None for photo in photos)))
+        matrices = [shot.matrix if use_masks else shots[0].matrix for shot in shots]
+        poses = {p.name: Pose(lens, m) for p, m in zip(photos, matrices, strict=True)}
+        return Solved(poses, points, {}, None, False, "test")
+
+    monkeypatch.setattr(cameras, "estimate_cameras", estimate)
+    monkeypatch.setattr(Cutter, "alone", lambda self, rgb: np.ones(rgb.shape[:2], np.float32))
+    solved = cameras.solve_cameras(ViewsRequest(cameras="estimate"), gathered(photos), silent)
+    assert asked == [(False, 0), (True, 6)]
+    for photo, shot in zip(photos, shots, strict=True):
+        np.testing.assert_array_equal(solved.poses[photo.name].matrix, shot.matrix)
