@@ -21,6 +21,7 @@ Engine = Literal["auto", "object", "scene"]
 Detail = Literal["low", "medium", "high", "ultra"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 CutOutMode = Literal["auto", "alpha", "mask", "none"]
+Symmetry = Literal["off", "auto", "x"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,12 @@ class Shaping:
         level: How far outside of the fitted surface the mesh lies, in half widths of the subject;
             negative values lie inside.
         faces: Largest number of faces; 0 keeps what Detail gives.
+        symmetry: Whether left and right halves are made alike: never, where the picture clearly shows
+            a symmetric thing from straight ahead, or always.
+        is_neural: Fit a neural field to the observation instead of filling a grid: finer edges where
+            the observation is exact, slower.
+        delight: How much of the light is taken out of the colours, 0 to 1.
+        bump: Height of the picture's fine brightness as relief in the normal map; 0 for none.
     """
 
     smoothness: int = 4
@@ -113,6 +120,10 @@ class Shaping:
     cut_threshold: float = 0.5
     level: float = 0.0
     faces: int = 0
+    symmetry: Symmetry = "off"
+    is_neural: bool = False
+    delight: float = 0.0
+    bump: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,8 @@ class Request:
         steps: Steps of networks that draw a solid out of noise; fewer are faster and rougher.
         guidance: How closely such networks follow the picture; 1 is as learned.
         models: Which networks run.
+        shaping: How an object's shape and colours are made; the Refine panel starts from it. Objects
+            that a network draws whole take only ``delight`` and ``bump``.
     """
 
     source: PictureFile | PicturePixels
@@ -174,6 +187,7 @@ class Request:
     steps: int = 50
     guidance: float = 7.0
     models: ModelChoices = ModelChoices()
+    shaping: Shaping = Shaping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +316,7 @@ class Reconstruction:
         uses_seed: Whether another seed would have given another result.
         archive: What is needed to shape the object again, see ``archive.py``; None when the engine
             keeps nothing.
+        self_intersections: How many faces pass through others; None where that was not looked for.
     """
 
     name: str
@@ -316,6 +331,7 @@ class Reconstruction:
     stages: tuple[StageCost, ...] = field(default=())
     uses_seed: bool = False
     archive: bytes | None = None
+    self_intersections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,7 +288,12 @@ def _run_object(
         back_colour=_far_side(network, crop, crop_mask),
     )
     result = build_object(
-        observation, request.detail, request.texture_size, request.size_m, steps.stage
+        observation,
+        request.detail,
+        request.texture_size,
+        request.size_m,
+        steps.stage,
+        request.shaping,
     )
     archive = pack(Archive(observation, result.frame, network.name()))
     return _finished(result, "object", picture, network, steps, archive)
@@ -331,6 +336,7 @@ def _draw_object(
 ) -> Reconstruction | None:
     """The object as an installed network draws it; None when there is no such network."""
     from .engines.triplane import Subject, build_from_field
+    from .texture.material import Finish
 
     pixels, mask = picture.pixels[..., :3], subject.cut_out.mask
 
@@ -343,6 +349,7 @@ def _draw_object(
             request.texture_size,
             request.size_m,
             steps.stage,
+            Finish(delight=request.shaping.delight, relief=request.shaping.bump),
         )
         return placed, getattr(drawn.field, "is_faint", False)
 
@@ -485,4 +492,5 @@ def _finished(
         stages=steps.finish(),
         uses_seed=not isinstance(made_by, str) and made_by.uses_seed,
         archive=archive,
+        self_intersections=getattr(result, "crossings", None),
     )

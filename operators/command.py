@@ -13,7 +13,7 @@ import bpy
 
 from ..inference.catalogue import Task, models_for
 from ..inference.choice import known
-from ..inference.contracts import PictureFile, Request
+from ..inference.contracts import PictureFile, Request, Shaping
 from ..inference.errors import ImageToMeshError
 from ..inference.views.contracts import ViewsRequest
 from . import session
@@ -113,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--texture-size", type=_texture_size, default=2048, metavar="N", help="pixels, 256 to 8192")
     add("--size", type=_metres, default=1.0, metavar="M", help="longest side in metres")
     add("--solid", action="store_true", help="close a scene into a watertight solid")
+    add("--symmetry", choices=("off", "auto", "x"), default="off", help="of an object's halves")
+    add("--neural", action="store_true", help="fit a neural field to an object's shape")
+    add("--delight", type=_share, default=0.0, metavar="S", help="light taken out, 0 to 1")
+    add("--grain", type=_share, default=0.0, metavar="S", help="relief from brightness, 0 to 1")
     add("--fov", type=_degrees, metavar="DEG", help="horizontal field of view of the picture")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     add("--seed", type=int, default=0)
@@ -174,6 +178,13 @@ def _metres(text: str) -> float:
     if not 0.001 <= size <= 10000.0:
         raise argparse.ArgumentTypeError("must be from 0.001 to 10000")
     return size
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0.0 <= share <= 1.0:
+        raise argparse.ArgumentTypeError("must be from 0 to 1")
+    return share
 
 
 def _degrees(text: str) -> float:
@@ -250,6 +261,12 @@ def _template(arguments: argparse.Namespace) -> Request:
         device=device_named(device),
         seed=arguments.seed,
         models=model_choices({stage: getattr(arguments, f"{stage}_model") for stage in STAGES}),
+        shaping=Shaping(
+            symmetry=arguments.symmetry,
+            is_neural=arguments.neural,
+            delight=arguments.delight,
+            bump=arguments.grain,
+        ),
     )
 
 

@@ -147,6 +147,7 @@ def _sidecar(
         "faces": len(mesh.polygons),
         "vertices": len(mesh.vertices),
         "watertight": result.is_watertight,
+        "self_intersections": result.self_intersections,
         "camera": {
             "matrix_world": camera_in_file(result, file_format).tolist(),
             "fov_x": camera.fov_x,

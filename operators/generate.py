@@ -77,7 +77,7 @@ class Delivery:
         )
         if result.archive is not None:
             detail, size = self.request.detail.upper(), self.request.texture_size
-            shaping.keep(built.object, result.archive, detail, size)
+            shaping.keep(built.object, result.archive, detail, size, self.request.shaping)
         if self.number:
             aside = Vector((SPACING * self.number * self.request.size_m, 0.0, 0.0))
             built.object.location += aside
@@ -127,6 +127,8 @@ def picture_name(source: PictureFile | PicturePixels) -> str:
 def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[str, ...]:
     """Lines for the panel about a finished result."""
     surface = "watertight" if result.is_watertight else "open surface"
+    if result.self_intersections:
+        surface += f", {result.self_intersections:,} faces cross others"
     lines = [
         f"{result.name}: {result.engine}, {len(result.mesh.face_sizes):,} faces, {surface},"
         f" {seconds:.0f} s"

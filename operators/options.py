@@ -25,6 +25,15 @@ CUT_OUTS = (
     ("MASK", "Mask", "The mask you chose or painted: white is the subject"),
     ("NONE", "Whole Picture", "Nothing is cut away"),
 )
+SYMMETRIES = (
+    ("OFF", "Off", "The shape follows the picture"),
+    (
+        "AUTO",
+        "Automatic",
+        "Left and right are made alike when the picture shows a symmetric thing from straight ahead",
+    ),
+    ("X", "X", "Left and right are always made alike"),
+)
 DEVICES = (
     ("AUTO", "Automatic", "The graphics card when it can be used, else the processor"),
     ("CPU", "Processor", "Always works"),
@@ -69,6 +78,55 @@ def variants_property() -> object:
         min=1,
         max=16,
         options={"SKIP_SAVE"},
+    )
+
+
+def symmetry_property(**more: object) -> object:
+    """Declare whether both halves of an object are made alike."""
+    return EnumProperty(
+        name="Symmetry",
+        description="Make the left and the right half of an object's shape alike",
+        items=SYMMETRIES,
+        default="OFF",
+        **more,
+    )
+
+
+def neural_property(**more: object) -> object:
+    """Declare whether an object's surface comes from a fitted network."""
+    return BoolProperty(
+        name="Neural Surface",
+        description="Fit a small neural network to the object's shape: finer edges where the shape is"
+        " known exactly, calmer where it is guessed. Takes several seconds longer",
+        default=False,
+        **more,
+    )
+
+
+def delight_property(**more: object) -> object:
+    """Declare how much light is taken out of the colours."""
+    return FloatProperty(
+        name="Remove Lighting",
+        description="Take the picture's light and shade out of an object's colours, so that new"
+        " lights shade it. A guess: dark paint may turn paler",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        **more,
+    )
+
+
+def bump_property(**more: object) -> object:
+    """Declare how much relief the picture's brightness makes."""
+    return FloatProperty(
+        name="Surface Grain",
+        description="Turn the picture's fine light and dark into relief of an object's normal map",
+        default=0.0,
+        min=0.0,
+        max=2.0,
+        soft_max=1.0,
+        **more,
     )
 
 
@@ -158,6 +216,10 @@ class ReconstructionOptions:
         max=50.0,
         options={"SKIP_SAVE"},
     )
+    symmetry: symmetry_property(options={"SKIP_SAVE"})
+    is_neural: neural_property(options={"SKIP_SAVE"})
+    delight: delight_property(options={"SKIP_SAVE"})
+    bump: bump_property(options={"SKIP_SAVE"})
     use_matched_render: BoolProperty(
         name="Match Render",
         description="For scenes: render through the matched camera at the picture's size, so that"

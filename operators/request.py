@@ -10,7 +10,15 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.contracts import Device, ModelChoices, Picks, PictureFile, PicturePixels, Request
+from ..inference.contracts import (
+    Device,
+    ModelChoices,
+    Picks,
+    PictureFile,
+    PicturePixels,
+    Request,
+    Shaping,
+)
 from ..inference.errors import CutOutError, PictureError
 from .options import ReconstructionOptions
 from .preferences import models_folder
@@ -18,6 +26,7 @@ from .scene.image import image_pixels
 
 MAX_PACKED_PIXELS = 100_000_000  # Blender holds 16 bytes for each
 NARROWEST_FOV = 0.02  # radians; anything below means "not known"
+SHAPED = ("symmetry", "is_neural", "delight", "bump")  # of a Shaping, asked for beforehand
 STAGES = ("cut_out", "pick", "depth", "object", "upscale", "inpaint")  # fields of ModelChoices
 
 
@@ -52,6 +61,12 @@ def request_from(
         seed=options.seed,
         steps=options.steps,
         guidance=options.guidance,
+        shaping=Shaping(
+            symmetry=options.symmetry.lower(),
+            is_neural=options.is_neural,
+            delight=options.delight,
+            bump=options.bump,
+        ),
         models=model_choices({stage: getattr(options, f"{stage}_model") for stage in STAGES}),
     )
 
@@ -76,8 +91,9 @@ def settings_from(request: Request) -> dict[str, object]:
     settings = {
         name: getattr(request, name)
         for name in Request.__dataclass_fields__
-        if name not in {"source", "mask", "picks", "device", "models"}
+        if name not in {"source", "mask", "picks", "device", "models", "shaping"}
     }
+    settings |= {name: getattr(request.shaping, name) for name in SHAPED}
     settings["has_mask"] = request.mask is not None
     chosen = {stage: getattr(request.models, stage) for stage in STAGES}
     settings["models"] = {stage: model for stage, model in chosen.items() if model != "auto"}

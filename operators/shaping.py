@@ -9,7 +9,13 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ..inference.contracts import Shaping
-from .options import DETAILS
+from .options import (
+    DETAILS,
+    bump_property,
+    delight_property,
+    neural_property,
+    symmetry_property,
+)
 
 
 def _changed(settings: "ImageToMeshShaping", _context: bpy.types.Context) -> None:
@@ -89,6 +95,10 @@ class ImageToMeshShaping(bpy.types.PropertyGroup):
         max=0.5,
         update=_changed,
     )
+    symmetry: symmetry_property(update=_changed)
+    is_neural: neural_property(update=_changed)
+    delight: delight_property(update=_changed)
+    bump: bump_property(update=_changed)
     faces: IntProperty(
         name="Face Budget",
         description="Largest number of faces; 0 keeps what Resolution gives",
@@ -114,7 +124,8 @@ class ImageToMeshShaping(bpy.types.PropertyGroup):
 def shaping_of(obj: bpy.types.Object) -> Shaping:
     """The object's settings as the worker takes them."""
     settings = settings_of(obj)
-    return Shaping(**{name: getattr(settings, name) for name in Shaping.__dataclass_fields__})
+    values = {name: getattr(settings, name) for name in Shaping.__dataclass_fields__}
+    return Shaping(**values | {"symmetry": settings.symmetry.lower()})
 
 
 def settings_of(obj: bpy.types.Object) -> ImageToMeshShaping:
@@ -122,13 +133,22 @@ def settings_of(obj: bpy.types.Object) -> ImageToMeshShaping:
     return obj.image_to_mesh  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def keep(obj: bpy.types.Object, archive: bytes, detail: str, texture_size: int) -> None:
+def keep(
+    obj: bpy.types.Object,
+    archive: bytes,
+    detail: str,
+    texture_size: int,
+    shaping: Shaping | None = None,
+) -> None:
     """Store what a new object was made from, and set its settings to how it was made."""
     settings = settings_of(obj)
     settings.is_live = False  # what follows is no wish of the artist
     settings.archive = archive  # pyright: ignore[reportAttributeAccessIssue]
     settings.detail = detail
     settings.texture_size = texture_size
+    for name in Shaping.__dataclass_fields__:
+        value = getattr(shaping or Shaping(), name)
+        setattr(settings, name, value.upper() if isinstance(value, str) else value)
     settings.is_live = True
 
 

@@ -27,8 +27,19 @@ class IMAGE_TO_MESH_PT_refine(bpy.types.Panel):
         layout.use_property_decorate = False
         settings = context.active_object.image_to_mesh
         shape = layout.column(align=True)
-        for name in ("thickness", "depth_range", "smoothness", "cut_threshold", "level"):
+        for name in (
+            "thickness",
+            "depth_range",
+            "smoothness",
+            "cut_threshold",
+            "level",
+            "symmetry",
+        ):
             shape.prop(settings, name)
+        shape.prop(settings, "is_neural")
+        look = layout.column(align=True)
+        look.prop(settings, "delight")
+        look.prop(settings, "bump")
         output = layout.column(align=True)
         for name in ("detail", "faces", "texture_size"):
             output.prop(settings, name)

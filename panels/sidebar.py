@@ -88,6 +88,10 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         layout.prop(settings, "size_m")
         layout.prop(settings, "texture_size")
         layout.prop(settings, "fov_x")
+        object_only = layout.column()
+        object_only.enabled = settings.engine != "SCENE"
+        for name in ("symmetry", "is_neural", "delight", "bump"):
+            object_only.prop(settings, name)
         scene_only = layout.column()
         scene_only.enabled = settings.engine != "OBJECT"
         scene_only.prop(settings, "is_solid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,21 +12,25 @@ from numpy.typing import NDArray
 from ..camera import CropView
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays, Shaping
 from ..errors import CutOutError
+from ..field.grid import GridField
 from ..field.integrate import fuse_depth_and_normals
 from ..field.offset import offset
 from ..field.outline import local_width
+from ..field.protocol import Field
+from ..field.symmetry import find_mirror, made_symmetric
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
 from ..image import blur, enlarge, sample, shrink
 from ..observation import Observation, WorldFrame
 from ..surface.bricks import sample_near_surface
 from ..surface.contour import dual_contour
 from ..surface.decimate import decimate
+from ..surface.intersections import parted
 from ..surface.nets import smooth
 from ..surface.parts import keep_solid_parts
 from ..texture.charts import cut_into_charts
 from ..texture.material import Finish, make_material
 from ..texture.pack import pack_charts
-from .upright import steadied_up, world_from_camera
+from .upright import SNAP, steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +39,9 @@ FEWEST_FACES = 32  # a smaller budget leaves nothing of a shape
 SMALLEST_PART = 0.003  # share of the largest part's volume under which a loose part is dust
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
+BACK_SURETY = 0.3  # of the guessed far side in a fit, where the near side has 1
 ROW = 4096  # points whose colours are looked up at a time
+FRONTAL_SNAP = math.radians(15.0)  # what is symmetric and seen from ahead stands upright
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
 
 
@@ -42,13 +49,14 @@ MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip
 class ObjectResult:
     """What the object engine makes; see ``contracts.Reconstruction`` for the fields.
 
-    ``frame`` says how the object was stood up.
+    ``frame`` says how the object was stood up, ``crossings`` how many faces pass through others.
     """
 
     mesh: MeshArrays
     material: MaterialArrays
     camera: CameraArrays
     frame: WorldFrame
+    crossings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +69,14 @@ class Dress:
         up: (3,) up direction in the view frame.
         elsewhere: Colours (N, 3) at (N, 3) points of the view frame that the picture does not show;
             carried over from the picture if None.
+        is_frontal: Whether the picture looks straight at the front of a symmetric thing.
     """
 
     colour: Floats
     mask: Floats
     up: Floats
     elsewhere: Callable[[Floats], Floats] | None = None
+    is_frontal: bool = False
 
 
 Stage = Callable[[str], Callable[[float], None]]
@@ -99,11 +109,18 @@ def build_object(
     view, shaping = observation.view, shaping or Shaping()
     report = stage("Shaping the solid")
     observation = _cut_at(observation, shaping.cut_threshold)
-    surface = _reshaped(two_sided_surface(observation, report), shaping)
-    field = offset(solid_from_two_sides(surface, view, CELLS[detail], report), shaping.level)
+    mirror = find_mirror(observation)
+    if shaping.symmetry == "x" or (shaping.symmetry == "auto" and mirror.is_strong):
+        observation = made_symmetric(observation, mirror)
+    share = 0.2 if shaping.is_neural else 1.0
+    surface = _reshaped(two_sided_surface(observation, lambda s: report(share * s)), shaping)
+    grid = solid_from_two_sides(surface, view, CELLS[detail], lambda s: report(share * s))
+    field = solid = offset(grid, shaping.level)
+    if shaping.is_neural:
+        field = _fitted(observation, surface, solid, shaping, lambda s: report(0.2 + 0.8 * s))
 
     report = stage("Extracting the surface")
-    bricks = sample_near_surface(field, field.spacing, lambda share: report(0.3 * share))
+    bricks = sample_near_surface(field, solid.spacing, lambda share: report(0.3 * share))
     positions, quads = dual_contour(bricks, field, lambda share: report(0.3 + 0.6 * share))
     if not len(quads):
         raise CutOutError(
@@ -117,9 +134,11 @@ def build_object(
         positions, faces = decimate(positions, quads, budget, lambda s: report(0.9 + 0.1 * s))
         finish = replace(finish, fine_normals=lambda points: _unit(field.gradient(points)))
 
+    finish = replace(finish or Finish(), delight=shaping.delight, relief=shaping.bump)
     side = observation.colour.shape[0]
     mask = enlarge(observation.mask, side, side)
-    dress = Dress(observation.colour, mask, observation.up, _behind(observation))
+    is_frontal = mirror.is_strong or shaping.symmetry == "x"
+    dress = Dress(observation.colour, mask, observation.up, _behind(observation), is_frontal)
     return finish_object(positions, faces, view, dress, texture_size, size_m, stage, frame, finish)
 
 
@@ -149,6 +168,8 @@ def finish_object(
     """
     report = stage("Unwrapping")
     report(0.0)
+    positions, crossings = parted(positions, faces, lambda: report(0.0))
+    report(0.3)
     charts = cut_into_charts(positions, faces)
     margin = max(2, round(texture_size * MARGIN_PER_SIZE))
     atlas = pack_charts(charts, texture_size, margin, lambda share: report(0.6 + 0.4 * share))
@@ -160,7 +181,7 @@ def finish_object(
     )
 
     seen = view.to_camera(positions)
-    frame = frame or _upright_frame(seen, view, dress.up, size_m)
+    frame = frame or _upright_frame(seen, view, dress, size_m)
     mesh = MeshArrays(
         frame.place(seen),
         faces.ravel(),
@@ -170,7 +191,34 @@ def finish_object(
     camera = CameraArrays(
         frame.camera_to_world(), view.camera.fov_x, view.camera.width, view.camera.height
     )
-    return ObjectResult(mesh, material, camera, frame)
+    return ObjectResult(mesh, material, camera, frame, crossings)
+
+
+def _fitted(
+    observation: Observation,
+    surface: TwoSidedSurface,
+    solid: GridField,
+    shaping: Shaping,
+    report: Callable[[float], None],
+) -> Field:
+    """A neural field on top of a grid, fitted to what both sides look like in detail."""
+    from ..device import best_device
+    from ..field.evidence import evidence_of_view, moved_outwards
+    from ..field.fit import Effort, fit
+
+    # Stretched relief no longer fits the normals, which are then read off the depth.
+    normals = observation.normals if shaping.depth_range == 1 else None
+    evidence = evidence_of_view(
+        observation.view,
+        surface.front,
+        surface.back,
+        observation.mask,
+        None,
+        normals,
+        back_surety=BACK_SURETY,
+    )
+    evidence = moved_outwards(evidence, shaping.level)
+    return fit(evidence, solid.bounds, solid, Effort(), best_device("auto"), 0, report)
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -250,10 +298,11 @@ def _smoothed(values: Floats, mask: NDArray[np.bool_], sigma: float) -> Floats:
     return total / np.maximum(blur(weight, sigma), 1e-3)
 
 
-def _upright_frame(seen: Floats, view: CropView, up: Floats, size_m: float) -> WorldFrame:
+def _upright_frame(seen: Floats, view: CropView, dress: Dress, size_m: float) -> WorldFrame:
     """Stand the subject's (N, 3) points of the camera frame on the floor, ``size_m`` long."""
     axis = view.rotation[2]
-    rotation = world_from_camera(steadied_up(view.to_camera(up), axis), axis)
+    snap = FRONTAL_SNAP if dress.is_frontal else SNAP
+    rotation = world_from_camera(steadied_up(view.to_camera(dress.up), axis, snap), axis)
     world = seen @ rotation.T.astype(np.float32)
     low, high = world.min(axis=0), world.max(axis=0)
     scale = size_m / float((high - low).max())

@@ -24,6 +24,7 @@ from ..surface.bricks import sample_near_surface
 from ..surface.contour import dual_contour
 from ..surface.nets import smooth
 from ..surface.parts import keep_solid_parts
+from ..texture.material import Finish
 from .matching import Placement, place_in_view
 from .object import CELLS, Dress, ObjectResult, Stage, finish_object
 
@@ -82,6 +83,7 @@ def build_from_field(
     texture_size: int,
     size_m: float,
     stage: Stage,
+    finish: Finish | None = None,
 ) -> PlacedResult:
     """Contour a field, match it to its picture, unwrap and paint it.
 
@@ -94,6 +96,7 @@ def build_from_field(
         size_m: Longest side of the result's bounding box in metres.
         stage: Called with the name of each stage as it begins; gives a function to report that
             stage's finished share with, which raises to cancel.
+        finish: Which maps the material gets.
 
     Raises:
         CutOutError: When nothing solid is in the field.
@@ -115,7 +118,7 @@ def build_from_field(
     up = (placement.rotation @ -AXES[axes][1]).astype(np.float32)
     paint = _field_colours(field, placement, view, seen, quads, colour, mask)
     dress = Dress(colour, mask, up, paint)
-    result = finish_object(seen, quads, view, dress, texture_size, size_m, stage)
+    result = finish_object(seen, quads, view, dress, texture_size, size_m, stage, finish=finish)
     return PlacedResult(result, placement.overlap)
 
 

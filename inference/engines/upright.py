@@ -30,7 +30,9 @@ def world_from_camera(up: NDArray[np.floating], axis: NDArray[np.floating]) -> N
     return np.stack([np.cross(down, forward), down, forward])
 
 
-def steadied_up(up: NDArray[np.floating], axis: NDArray[np.floating]) -> NDArray[np.float64]:
+def steadied_up(
+    up: NDArray[np.floating], axis: NDArray[np.floating], snap: float = SNAP
+) -> NDArray[np.float64]:
     """Take the tremble out of an estimated up direction.
 
     Hand-held pictures and drawings are level far more often than a network can tell: a roll or
@@ -39,6 +41,7 @@ def steadied_up(up: NDArray[np.floating], axis: NDArray[np.floating]) -> NDArray
     Args:
         up: (3,) estimate in the camera frame.
         axis: (3,) viewing direction to the subject in the camera frame.
+        snap: Radians of tilt that are taken as none.
     """
     axis = _unit(np.asarray(axis, np.float64))
     up = _unit(np.asarray(up, np.float64))
@@ -48,13 +51,13 @@ def steadied_up(up: NDArray[np.floating], axis: NDArray[np.floating]) -> NDArray
     above = np.cross(axis, right) * -1.0
     pitch = math.asin(float(np.clip(-(up @ axis), -1, 1)))
     roll = math.atan2(float(up @ right), float(up @ above))
-    pitch, roll = _shrunk(pitch), _shrunk(roll)
+    pitch, roll = _shrunk(pitch, snap), _shrunk(roll, snap)
     level = math.cos(roll) * above + math.sin(roll) * right
     return math.cos(pitch) * level - math.sin(pitch) * axis
 
 
-def _shrunk(angle: float) -> float:
-    return math.copysign(max(abs(angle) - SNAP, 0.0), angle)
+def _shrunk(angle: float, snap: float) -> float:
+    return math.copysign(max(abs(angle) - snap, 0.0), angle)
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -50,6 +50,22 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
     """All evidence together, such as that of several views in one frame."""
     names = ("points", "normals", "surety", "colours", "outside", "clearance", "inside", "depth")
     return Evidence(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def moved_outwards(evidence: Evidence, distance: float) -> Evidence:
+    """The evidence of a solid that is larger all round by ``distance``, or smaller where negative."""
+    if distance == 0:
+        return evidence
+    grown = np.float32(distance)
+    free, solid = evidence.clearance > grown, evidence.depth > -grown
+    return replace(
+        evidence,
+        points=evidence.points + grown * evidence.normals,
+        outside=evidence.outside[free],
+        clearance=(evidence.clearance - grown)[free],
+        inside=evidence.inside[solid],
+        depth=(evidence.depth + grown)[solid],
+    )
 
 
 def evidence_of_view(

@@ -52,7 +52,6 @@ class Finish:
             a decimated mesh has lost; None when the mesh has lost nothing. 0 where unknown.
         albedo: (A, A, 3) sRGB 0..1 what a network takes for the crop's paint, coarsely; it has a say in
             what is taken out as light. None when nothing is known.
-        sharpen: Enlarges or sharpens the crop's colours, (S, S, 3) sRGB 0..1 to the same of any size.
     """
 
     delight: float = 0.0
@@ -60,7 +59,6 @@ class Finish:
     occlusion: bool = True
     fine_normals: Callable[[Floats], Floats] | None = None
     albedo: Floats | None = None
-    sharpen: Callable[[Floats], Floats] | None = None
 
 
 def make_material(
@@ -101,15 +99,13 @@ def make_material(
             found = (found + light_beyond(colours, finish.albedo, depth)) / 2
         return found
 
-    original, rim = crop, inside
+    original = crop
     if finish.delight > 0:
         crop = without_light(crop, light(crop, inside), finish.delight)
-    if finish.sharpen is not None:
-        crop, inside = _sharpened(finish.sharpen, crop, inside)
     imagined = None
     if elsewhere is None:
         side = min(SIDE, original.shape[0])
-        left = light(*_resized(original, rim, side)) * np.float32(1 - finish.delight)
+        left = light(*_resized(original, inside, side)) * np.float32(1 - finish.delight)
         imagined = _imagined(crop, inside, left)
     report(0.25)
     base = paint(
@@ -141,15 +137,6 @@ def _imagined(crop: Floats, inside: Floats, light_log: Floats) -> Floats:
     side = min(SIDE, crop.shape[0])
     colours, depth = _resized(crop, inside, side)
     return far_side(without_light(colours, enlarge(light_log, side, side), 1.0), depth)
-
-
-def _sharpened(
-    sharpen: Callable[[Floats], Floats], crop: Floats, inside: Floats
-) -> tuple[Floats, Floats]:
-    """The crop as the hook returns it, and the distances in its pixels."""
-    larger = np.clip(sharpen(crop), 0, 1).astype(np.float32)
-    scale = larger.shape[0] / inside.shape[0]
-    return larger, enlarge(inside, larger.shape[1], larger.shape[0]) * np.float32(scale)
 
 
 def _light(

@@ -110,6 +110,28 @@ def test_face_budget_keeps_the_shape_and_bakes_what_is_lost(kept) -> None:
     assert np.abs(np.median(tilt)) < 6
 
 
+def test_neural_surface_keeps_the_shape_and_moves_with_the_level(kept) -> None:
+    archive, before = kept
+    width = np.ptp(before[:, 0])
+    assert np.ptp(refined(archive, is_neural=True), axis=0) == pytest.approx(
+        np.ptp(before, axis=0), rel=0.04
+    )
+    grown = refined(archive, is_neural=True, level=0.1)
+    assert np.ptp(grown[:, 0]) == pytest.approx(width * 0.8 / 0.7, rel=0.04)
+
+
+def test_light_and_grain_reach_the_material(kept) -> None:
+    def material(**changes: float):
+        request = RefineRequest(kept[0], "ball", Shaping(**changes), "low", 256)  # pyright: ignore[reportArgumentType]
+        return refine(request, silent).material
+
+    plain = material()
+    assert plain.normal is None
+    assert material(bump=1.0).normal is not None
+    even = material(delight=1.0)
+    assert even.base_color.astype(int).sum(2).std() < plain.base_color.astype(int).sum(2).std()
+
+
 def test_nothing_left_says_so(kept) -> None:
     with pytest.raises(CutOutError, match="cut-out"):
         refined(kept[0], level=-0.9)

@@ -193,11 +193,3 @@ def test_relief_follows_the_pictures_fine_brightness(scene):
     assert flat.normal is None
     assert ribbed.normal[..., 0].std() > 5
     assert ribbed.normal[..., 2].min() > 128
-
-
-def test_the_hook_may_enlarge_the_picture(scene):
-    def larger(image):
-        return np.kron(image, np.ones((2, 2, 1), np.float32)) * np.float32(0.5)
-
-    maps = make(scene, np.full((128, 128, 3), 0.8), sharpen=larger)
-    assert np.abs(maps.base_color.astype(int) - 102).max() <= 2

@@ -1,0 +1,91 @@
+"""A thing seen from straight ahead shows its plane of symmetry; other things show none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from image_to_mesh.inference.camera import CropView, PinholeCamera
+from image_to_mesh.inference.contracts import Shaping
+from image_to_mesh.inference.engines.object import build_object
+from image_to_mesh.inference.engines.upright import steadied_up
+from image_to_mesh.inference.field.symmetry import find_mirror, made_symmetric
+from image_to_mesh.inference.observation import Observation
+
+SIZE = 96
+
+
+def figure(shift=0.0, wave=0.0) -> Observation:
+    """A body with a head and two coloured arms; ``wave`` lifts one arm, ``shift`` moves it all."""
+    view = CropView.of(PinholeCamera(256, 256, 500.0), 0.0, 0.0, 256.0)
+    steps = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * 2 - 1
+    x, y = np.meshgrid(steps - np.float32(shift), steps)
+    parts = [
+        (np.hypot(x, y + 0.5) - 0.25, (0.9, 0.7, 0.5)),
+        (np.maximum(np.abs(x) - 0.2, np.abs(y - 0.2) - 0.5), (0.1, 0.3, 0.8)),
+        (np.hypot(x + 0.45, y - 0.1) - 0.16, (0.8, 0.1, 0.1)),
+        (np.hypot(x - 0.45, y - 0.1 + wave) - 0.16, (0.8, 0.1, 0.1)),
+    ]
+    distance = np.min([part for part, _ in parts], axis=0)
+    nearest = np.argmin([part for part, _ in parts], axis=0)
+    z = np.sqrt(np.clip(-distance, 0, 1) * 0.5).astype(np.float32)
+    normals = np.zeros((SIZE, SIZE, 3), np.float32)
+    normals[..., 2] = -1
+    return Observation(
+        view=view,
+        front=-z,
+        back=z,
+        normals=normals,
+        up=np.array([0, -np.cos(0.2), -np.sin(0.2)], np.float32),
+        mask=np.clip(0.5 - distance * SIZE / 2, 0, 1).astype(np.float32),
+        colour=np.array([hue for _, hue in parts], np.float32)[nearest],
+    )
+
+
+def test_the_plane_is_found_where_it_is():
+    for shift in (0.0, 0.1):
+        mirror = find_mirror(figure(shift))
+        assert mirror.is_strong
+        assert mirror.column == pytest.approx(0.5 + shift / 2, abs=0.006)
+        assert mirror.outline > 0.95
+
+
+def test_a_thing_that_is_not_symmetric_has_none():
+    assert not find_mirror(figure(wave=0.45)).is_strong
+    painted = figure()
+    colour = painted.colour.copy()
+    colour[:, : SIZE // 2] = [1, 1, 0]
+    assert not find_mirror(replace(painted, colour=colour)).is_strong
+
+
+def test_both_halves_become_alike():
+    uneven = figure(wave=0.12)
+    mirror = find_mirror(uneven)
+    even = made_symmetric(uneven, replace(mirror, column=0.5))
+    for name in ("front", "back", "mask"):
+        value = getattr(even, name)
+        assert np.allclose(value, value[:, ::-1], atol=1e-4), name
+    assert np.allclose(even.normals[..., 0], -even.normals[:, ::-1, 0], atol=1e-4)
+    assert not np.allclose(uneven.mask, uneven.mask[:, ::-1], atol=0.1)
+
+
+@pytest.mark.parametrize(("symmetry", "is_even"), [("off", False), ("auto", False), ("x", True)])
+def test_the_setting_shapes_the_mesh(symmetry, is_even):
+    observation = figure(wave=0.45)  # too uneven for Automatic
+    result = build_object(
+        observation, "low", 256, 1.0, lambda name: lambda share: None, Shaping(symmetry=symmetry)
+    )
+    positions = result.mesh.positions
+    left, right = positions[positions[:, 0] < -0.12], positions[positions[:, 0] > 0.12]
+    difference = abs(left[:, 1].mean() - right[:, 1].mean())
+    assert (difference < 0.02) == is_even
+
+
+def test_a_frontal_symmetric_thing_stands_upright():
+    stage = lambda name: lambda share: None  # noqa: E731
+    upright = build_object(figure(), "low", 256, 1.0, stage).frame.rotation
+    assert np.degrees(np.arccos(np.clip(-upright[1] @ [0, -1, 0], -1, 1))) < 1
+    uneven = build_object(figure(wave=0.45), "low", 256, 1.0, stage).frame.rotation
+    assert np.degrees(np.arccos(np.clip(-uneven[1] @ [0, -1, 0], -1, 1))) > 5
+    assert steadied_up(np.array([0, -1, -0.2]), np.array([0, 0, 1.0]), 0.3)[2] == 0
