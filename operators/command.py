@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of --photos: where cameras come from",
     )
     add("--masks", choices=("auto", "files", "none"), default="auto", help="of --photos")
+    add("--surface", choices=("auto", "fused", "refined"), default="auto", help="of --photos")
     add("--frames", type=_frames, default=80, metavar="N", help="of each video, at most")
     add("--views-model", type=_model_for("views"), default="auto", metavar="ID", help=_ids("views"))
     for stage in STAGES:
@@ -236,6 +237,7 @@ def _photo_template(arguments: argparse.Namespace) -> ViewsRequest:
         kind="object" if subject == "thing" else subject,
         cameras="turntable" if cameras == "sides" else cameras,
         masks=arguments.masks,
+        surface=arguments.surface,
         max_frames=arguments.frames,
         detail=arguments.detail,
         texture_size=arguments.texture_size,

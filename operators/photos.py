@@ -140,6 +140,7 @@ def photos_request(
         kind=options.kind.lower(),
         cameras=cast("CameraSource", "auto" if known else options.cameras.lower()),
         masks=options.masks.lower(),
+        surface=options.surface.lower(),
         turn_step=options.turn_step or None,
         elevation=options.elevation,
         max_frames=options.max_frames,

@@ -87,6 +87,7 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
             column.prop(photos, "turn_step")
             column.prop(photos, "elevation")
         column.prop(photos, "masks")
+        column.prop(photos, "surface")
         column.prop(photos, "views_model")
         column.prop(photos, "max_frames")
         column.prop(photos, "use_size")

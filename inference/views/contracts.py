@@ -25,6 +25,7 @@ from ..contracts import (
 Kind = Literal["auto", "object", "place"]
 CameraSource = Literal["auto", "estimate", "existing", "turntable"]
 Masks = Literal["auto", "files", "none"]
+Surface = Literal["auto", "fused", "refined"]
 
 VIDEO_EXTENSIONS = (
     ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts",
@@ -63,6 +64,8 @@ class ViewsRequest:
             as the sides they are named after, or equal steps of a turn: front, left, back, right.
         masks: ``auto`` takes transparency or mask files, and cuts a thing out by itself where there
             are none; ``files`` insists on them for every picture; ``none`` uses whole pictures.
+        surface: ``fused`` from depth maps and outlines; ``refined`` until it looks like the pictures,
+            by volume rendering; ``auto`` refines things that have masks.
         turn_step: For ``turntable``: radians from each picture to the next, clockwise seen from
             above; None takes the sides' names, or equal steps of one turn.
         elevation: For ``turntable``: radians of the camera above the horizon.
@@ -84,6 +87,7 @@ class ViewsRequest:
     kind: Kind = "auto"
     cameras: CameraSource = "auto"
     masks: Masks = "auto"
+    surface: Surface = "auto"
     turn_step: float | None = None
     elevation: float = 0.0
     max_frames: int = 80

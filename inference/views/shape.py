@@ -1,22 +1,23 @@
-"""The surface of a region by depth maps and silhouettes: no network, no training.
+"""The surface of a region: by depth maps and silhouettes, and refined by volume rendering if wanted.
 
-Other ways to a surface (a field trained by volume rendering) take the same ``Region`` and give the
-same ``Shape``; everything after them, texture above all, does not know which it was.
+Everything after them, texture above all, does not know which of the two it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import CameraArrays, Detail
 from ..errors import PictureError
-from ..surface.nets import drop_small_parts, smooth, surface_nets
+from ..field.grid import GridField
+from ..surface.nets import drop_small_parts, smooth
+from .contouring import contoured, reaching_far
 from .contracts import View
-from .fusion import Evidence, Grid, fuse, hull, integrate
+from .fusion import TRUNCATION, Evidence, Grid, fuse, hull, integrate
 from .geometry import project
 from .region import Region
 from .stereo import DepthMap, Picture, agreeing, depth_planes, neighbours_of, prepared, sweep
@@ -27,6 +28,8 @@ Stage = Callable[[str], Callable[[float], None]]
 
 CELLS: dict[Detail, int] = {"low": 96, "medium": 144, "high": 208, "ultra": 288}
 SIDES: dict[Detail, int] = {"low": 240, "medium": 360, "high": 560, "ultra": 800}
+STEPS: dict[Detail, int] = {"low": 120, "medium": 250, "high": 350, "ultra": 450}
+RAYS: dict[Detail, int] = {"low": 2048, "medium": 4096, "high": 6144, "ultra": 8192}
 NEIGHBOURS: dict[Detail, int] = {"low": 3, "medium": 4, "high": 5, "ultra": 6}
 MOST_SIDES = 4.0  # a small subject's picture is no larger than so many of these sides
 PARTNERS = 8  # views that are asked whether they agree
@@ -45,11 +48,28 @@ class Shape:
         positions: (V, 3) float32.
         faces: (F, 4) int32 of a closed mesh.
         known: Share of the subject's pixels for which a depth was found.
+        made_by: How, in words.
     """
 
     positions: Floats
     faces: Ints
     known: float
+    made_by: str = "fused depth"
+
+
+class Watch:
+    """How a refinement is followed and ended: here, not at all."""
+
+    def wants_to_see(self) -> bool:
+        """Whether it is time for another look at the surface."""
+        return False
+
+    def show(self, positions: Floats, faces: Ints) -> None:
+        """Take (V, 3) vertices in the region's frame and (F, 4) quads as they are now."""
+
+    def is_enough(self) -> bool:
+        """Whether to stop and keep what there is."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,80 @@ def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
     return extract(region, measured, evidence)
 
 
+def shape_by_rendering(
+    region: Region,
+    detail: Detail,
+    device: str,
+    seed: int,
+    stage: Stage,
+    watch: Watch,
+    *,
+    moves_cameras: bool,
+) -> tuple[Shape, Region]:
+    """Refine the fused surface until it looks like the pictures.
+
+    Args:
+        region: Views in the frame of their box.
+        detail: How fine, and how much work.
+        device: Of PyTorch.
+        seed: Of every random choice.
+        stage: As for ``shape_by_fusion``.
+        watch: Sees the surface as it becomes better, and may end the refinement early.
+        moves_cameras: Turn and shift each camera a little, too: they were estimated.
+
+    Returns:
+        The shape, and the region with cameras that fit it better if those could be moved.
+
+    Raises:
+        PictureError: When no surface is found.
+    """
+    measured = measure(region, detail, stage)
+    report = stage("Fusing")
+    evidence = integrate(measured.maps, measured.grid, report)
+    report(1.0)
+    report = stage("Refining by the pictures")
+    return refined_shape(
+        region,
+        measured,
+        evidence,
+        detail,
+        device,
+        seed,
+        report,
+        watch,
+        moves_cameras=moves_cameras,
+    )
+
+
+def refined_shape(
+    region: Region,
+    measured: Measured,
+    evidence: Evidence,
+    detail: Detail,
+    device: str,
+    seed: int,
+    report: Callable[[float], None],
+    watch: Watch,
+    *,
+    moves_cameras: bool,
+) -> tuple[Shape, Region]:
+    """The refinement of ``shape_by_rendering`` alone."""
+    from .photometric import Training, refine
+
+    def look(field: GridField) -> bool:
+        if watch.wants_to_see():
+            watch.show(*_surface(field, lambda share: report(0.0)))
+        return watch.is_enough()
+
+    side = round(float(np.median([_side(view, SIDES[detail]) for view in region.views])))
+    training = Training(STEPS[detail], RAYS[detail], side, moves_cameras=moves_cameras)
+    start = fused(region, measured, evidence)
+    refined = refine(region, start, training, device, seed, report, look)
+    positions, faces = _surface(refined.field, lambda share: report(1.0))
+    shape = Shape(positions, faces, measured.known, "volume rendering")
+    return shape, replace(region, views=refined.views)
+
+
 def measure(region: Region, detail: Detail, stage: Stage) -> Measured:
     """Carve by the silhouettes and find the depth of each view; as ``shape_by_fusion``."""
     grid = Grid.over(region.half, CELLS[detail])
@@ -123,22 +217,34 @@ def extract(region: Region, measured: Measured, evidence: Evidence) -> Shape:
     Raises:
         PictureError: When there is none.
     """
+    field = fused(region, measured, evidence)
+    positions, faces = _surface(field, lambda share: None)
+    return Shape(smooth(positions, faces, SMOOTHING), faces, measured.known)
+
+
+def fused(region: Region, measured: Measured, evidence: Evidence) -> GridField:
+    """The distance that depth and silhouettes leave, cut off a few cells from the surface."""
     is_object = region.kind == "object"
     if not is_object:
         evidence = _shell(evidence)
     outside, floor = measured.outside, region.floor
-    field, _ = fuse(measured.grid, evidence, outside, floor, is_object=is_object)
-    positions, faces = surface_nets(field.distance)
+    return fuse(measured.grid, evidence, outside, floor, is_object=is_object)[0]
+
+
+def _surface(field: GridField, report: Callable[[float], None]) -> tuple[Floats, Ints]:
+    """The zero level without crumbs, closed.
+
+    Raises:
+        PictureError: When there is none.
+    """
+    far = reaching_far(field, TRUNCATION, lambda: report(0.0))
+    positions, faces = contoured(far, field.spacing, report)
     if not len(faces):
         raise PictureError(
             "No surface was found that several pictures agree on: take more pictures with more"
             " overlap, or give masks."
         )
-    smallest = SMALLEST_PART if region.has_masks or not is_object else SMALLEST_UNMASKED
-    positions, faces = drop_small_parts(positions, faces, smallest)
-    positions = smooth(positions, faces, SMOOTHING)
-    positions = field.origin + positions * np.float32(field.spacing)
-    return Shape(positions.astype(np.float32), faces, measured.known)
+    return drop_small_parts(positions, faces, SMALLEST_PART)
 
 
 def _depth_maps(
