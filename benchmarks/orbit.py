@@ -74,6 +74,7 @@ def render_orbit(path: Path, folder: Path, size: int, samples: int) -> None:
     add_daylight()
     set_render(size, samples)
     scene = bpy.data.scenes[0]
+    scene.render.use_persistent_data = True  # only the camera moves between pictures
     scene.render.film_transparent = False
     scene.render.image_settings.color_mode = "RGB"
     cameras = [framing_camera(triangles, *direction, FOV_X) for direction in orbit()]
