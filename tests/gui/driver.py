@@ -334,7 +334,7 @@ def photos() -> Script:
     panel.bl_idname, panel.bl_options, panel.bl_order = f"{panel.bl_idname}_open", set(), -1
     bpy.utils.register_class(panel)
     settings = bpy.context.scene.image_to_mesh
-    settings.detail, settings.texture_size = "LOW", 512
+    settings.detail, settings.texture_size = "LOW", 256
     names = sorted(path.name for path in (FOLDER / "walk" / "images").iterdir())
     bpy.ops.image_to_mesh.add_photos(
         directory=str(FOLDER / "walk" / "images"), files=[{"name": name} for name in names]

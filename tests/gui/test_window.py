@@ -174,11 +174,11 @@ def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None
 
 
 def test_photos_become_a_mesh_with_cameras_that_one_undo_removes(box: Box, play) -> None:
-    shots = synthetic.orbit(8, 96, (18.0, 40.0))
+    shots = synthetic.orbit(6, 64, (18.0, 40.0))
     synthetic.write_orbit(box.shared / "walk", shots)
     (box.shared / "walk" / "images" / "torn.png").write_bytes(b"no picture")
     facts = play("photos").facts
-    assert facts["cameras"] == 8
+    assert facts["cameras"] == 6
     assert facts["faces"] > 300
     assert max(facts["size_m"]) == pytest.approx(1.0, abs=0.01)
     assert facts["statuses"].pop("torn.png") == "LEFT_OUT"
