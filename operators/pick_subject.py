@@ -284,7 +284,7 @@ def points_from(text: str) -> tuple[tuple[float, float, bool], ...]:
 def image_editor(
     context: bpy.types.Context,
 ) -> tuple[bpy.types.Area | None, bpy.types.Region | None]:
-    """The Image Editor to click in: the one under the mouse, else the largest of the window."""
+    """The Image Editor to click in: the one under the mouse, else the first of the window."""
     areas = [
         area
         for area in context.window.screen.areas
@@ -292,7 +292,7 @@ def image_editor(
     ]
     if not areas:
         return None, None
-    area = context.area if context.area in areas else max(areas, key=lambda a: a.width * a.height)
+    area = next((area for area in areas if area == context.area), areas[0])
     return area, next(region for region in area.regions if region.type == "WINDOW")
 
 

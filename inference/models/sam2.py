@@ -76,11 +76,10 @@ class PromptEncoder(nn.Module):
 
         The network was trained with a token that says nothing at the end.
         """
-        tokens = [
-            wave + self.get_submodule(f"point_embeddings.{kind}").weight[0]
-            for wave, kind in zip(self.pe_layer(places), kinds, strict=True)
-        ]
-        return torch.stack([*tokens, self.not_a_point_embed.weight[0]])[None]
+        names = [f"point_embeddings.{kind}.weight" for kind in kinds]
+        kinds_of = torch.cat([self.get_parameter(name) for name in names])
+        tokens = self.pe_layer(places) + kinds_of
+        return torch.cat([tokens, self.not_a_point_embed.weight])[None]
 
     def grid(self, rows: int, columns: int) -> Tensor:
         """(1, rows * columns, WIDTH) the places of a map's middles."""

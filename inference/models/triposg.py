@@ -23,12 +23,12 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import CutOutError
 from ..field.vecset import LATTICE, VecSetField
 from . import vecset
 from .attention import Attention, FeedForward, KeysValues
 from .checkpoint import build, read, take_on
 from .flow import Velocity, follow_flow, guided, noise_levels, start_noise
+from .framing import Cover, FramedPicture, Reconstructed
 from .vecset import VecSetDecoder
 from .vit import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
 
@@ -42,7 +42,6 @@ TOKENS = 2048  # vectors of a solid; what it was trained with
 SHIFT = 1.0  # of the noise levels, as published
 MARGIN = 0.1  # free border on each side of the subject, in subject sizes
 RESIZED, SEEN = 256, 224  # the framed picture's side, and how much of its middle is looked at
-FAINT = 4  # alpha up to this (of 255) counts as background when the subject is framed
 CHUNK_CPU, CHUNK_GPU = 1 << 12, 1 << 15  # points decoded at once
 _ENCODER = Path("image_encoder_dinov2/model.safetensors")
 _DECODER = Path("vae/diffusion_pytorch_model.safetensors")
@@ -240,23 +239,6 @@ def map_checkpoint(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if not k.startswith(("encoder.", "quant."))}
 
 
-@dataclass(frozen=True, slots=True)
-class FramedPicture:
-    """A subject as the network wants to see it.
-
-    Attributes:
-        rgb: (224, 224, 3) float32 sRGB 0..1 of the subject on white.
-        x0: Left edge of what is seen in pixels of the picture; may lie outside of it.
-        y0: Its top edge.
-        side: Its side.
-    """
-
-    rgb: Floats
-    x0: float
-    y0: float
-    side: float
-
-
 def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
     """Cut a subject out and set it in the middle of a white square, as in training.
 
@@ -267,13 +249,9 @@ def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
     Raises:
         CutOutError: Nothing is cut out.
     """
-    alpha = np.round(np.clip(mask, 0, 1) * 255).astype(np.uint8)
-    alpha[alpha <= FAINT] = 0
-    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
-    if not len(rows):
-        raise CutOutError("The cut-out is empty: check the cut-out or paint a mask.")
-    top, left = int(rows[0]), int(columns[0])
-    height, width = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
+    found = Cover.of(mask)
+    top, left = found.top, found.left
+    height, width = found.bottom - top + 1, found.right - left + 1
     # Borders are rounded down as when it was trained, so the frame may miss a square by a pixel.
     if width > height:
         beside = int(width * MARGIN)
@@ -282,7 +260,7 @@ def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
         above = int(height * MARGIN)
         beside = int(above + (height - width) / 2)
     part = (slice(top, top + height), slice(left, left + width))
-    cover = alpha[part][..., None].astype(np.float32) / 255
+    cover = found.alpha[part][..., None].astype(np.float32) / 255
     frame = np.ones((height + 2 * above, width + 2 * beside, 3), np.float32)
     frame[above : above + height, beside : beside + width] = rgb[part] * cover + (1 - cover)
     levels = torch.from_numpy(np.floor(np.clip(frame, 0, 1) * 255).transpose(2, 0, 1).copy())
@@ -298,25 +276,6 @@ def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
         top - above + down / scale,
         SEEN / scale,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Reconstructed:
-    """What the network made of a picture.
-
-    Attributes:
-        field: The thing; see the module for its frame.
-        x0: Left edge of the square that the network looked at, in pixels of the picture.
-        y0: Its top edge.
-        side: Its side.
-        seed: The seed it grew from.
-    """
-
-    field: VecSetField
-    x0: float
-    y0: float
-    side: float
-    seed: int
 
 
 def load(
@@ -377,7 +336,7 @@ class TripoSG:
         chunk: int | None = None,
         cells: int = LATTICE,
         advance: Callable[[float], None] | None = None,
-    ) -> Reconstructed:
+    ) -> Reconstructed[VecSetField]:
         """Reconstruct the subject of a picture.
 
         Args:
@@ -423,7 +382,7 @@ class TripoSG:
         chunk: int | None = None,
         cells: int = LATTICE,
         advance: Callable[[float], None] | None = None,
-    ) -> Iterator[Reconstructed]:
+    ) -> Iterator[Reconstructed[VecSetField]]:
         """Reconstruct the subject once for each seed; the picture is looked at once.
 
         Each result is made when it is asked for. See ``estimate`` for the arguments.

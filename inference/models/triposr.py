@@ -25,6 +25,7 @@ from ..errors import CutOutError
 from ..field.triplane import LATTICE, TriplaneField
 from .attention import Attention, FeedForward
 from .checkpoint import build, read, take_on
+from .framing import Cover, FramedPicture, Reconstructed
 from .vit import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
 
 Floats = NDArray[np.float32]
@@ -34,7 +35,6 @@ RADIUS = 0.87  # half the side of the cube that the planes cover
 PICTURE_SIDE = 512  # what the network was trained at
 FOREGROUND = 0.85  # share of the picture's side that the subject's longer side takes
 BACKGROUND = 0.5  # grey behind the subject
-FAINT = 4  # alpha up to this (of 255) counts as background when the subject is framed
 DENSITY_BIAS = -1.0
 SURFACE_DENSITY = 25.0  # where the published code puts the surface
 CHUNK_CPU, CHUNK_GPU = 1 << 13, 1 << 17  # points decoded at once: what fits a processor's cache
@@ -245,23 +245,6 @@ def map_checkpoint(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class FramedPicture:
-    """A subject as the network wants to see it.
-
-    Attributes:
-        rgb: (side, side, 3) float32 sRGB 0..1 of the subject on plain ground.
-        x0: Left edge of the framing square in pixels of the picture; may lie outside of it.
-        y0: Its top edge.
-        side: Its side.
-    """
-
-    rgb: Floats
-    x0: float
-    y0: float
-    side: float
-
-
 def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
     """Cut a subject out and set it in the middle of a grey square, as in training.
 
@@ -272,44 +255,25 @@ def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
     Raises:
         CutOutError: Nothing is cut out.
     """
-    alpha = np.round(np.clip(mask, 0, 1) * 255).astype(np.uint8)
-    alpha[alpha <= FAINT] = 0
-    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
-    if len(rows) < 2 or len(columns) < 2:
-        raise CutOutError("The cut-out is empty: check the cut-out or paint a mask.")
+    found = Cover.of(mask)
     # The last row and column are left out, and all halves rounded down, as when it was trained.
-    top, left = int(rows[0]), int(columns[0])
-    height, width = int(rows[-1]) - top, int(columns[-1]) - left
+    top, left = found.top, found.left
+    height, width = found.bottom - top, found.right - left
+    if not (height and width):
+        raise CutOutError("The cut-out is empty but for a line: check the cut-out or paint a mask.")
     inner = max(height, width)
     side = int(inner / FOREGROUND)
     border = (side - inner) // 2
     y0, x0 = top - (inner - height) // 2 - border, left - (inner - width) // 2 - border
     colour = np.round(np.clip(rgb[top : top + height, left : left + width], 0, 1) * 255)
     colour = colour.astype(np.float32) / 255
-    cover = alpha[top : top + height, left : left + width, None].astype(np.float32) / 255
+    cover = found.alpha[top : top + height, left : left + width, None].astype(np.float32) / 255
     square = np.full((side, side, 3), BACKGROUND, np.float32)
     square[top - y0 : top - y0 + height, left - x0 : left - x0 + width] = colour * cover + (
         1 - cover
     ) * np.float32(BACKGROUND)
     levels = (square * 255).astype(np.uint8).astype(np.float32) / np.float32(255)
     return FramedPicture(levels.astype(np.float32), float(x0), float(y0), float(side))
-
-
-@dataclass(frozen=True, slots=True)
-class Reconstructed:
-    """What the network made of a picture.
-
-    Attributes:
-        field: The thing; see the module for its frame.
-        x0: Left edge of the square that the network looked at, in pixels of the picture.
-        y0: Its top edge.
-        side: Its side.
-    """
-
-    field: TriplaneField
-    x0: float
-    y0: float
-    side: float
 
 
 def load(path: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> TripoSR:
@@ -344,7 +308,7 @@ class TripoSR:
         picture_side: int = PICTURE_SIDE,
         chunk: int | None = None,
         cells: int = LATTICE,
-    ) -> Reconstructed:
+    ) -> Reconstructed[TriplaneField]:
         """Reconstruct the subject of a picture.
 
         Args:

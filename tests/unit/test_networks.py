@@ -14,8 +14,8 @@ from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Reque
 from image_to_mesh.inference.errors import CutOutError, WeightsError
 from image_to_mesh.inference.field.protocol import Bounds, FieldSample
 from image_to_mesh.inference.models.depth_anything import DepthEstimate
+from image_to_mesh.inference.models.framing import Reconstructed
 from image_to_mesh.inference.models.moge import PointMap
-from image_to_mesh.inference.models.triposg import Reconstructed
 from image_to_mesh.inference.networks import with_far_sky
 
 HEIGHT, WIDTH = 120, 160
