@@ -116,19 +116,35 @@ def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsRec
     region = region_of(cut.views, solved, setting)
     statuses = [cut.statuses.get(status.name, status) for status in statuses]
     gathered = replace(gathered, notes=(*gathered.notes, *cut.notes))
-    shape, region = _shape(request, solved, region, steps, watch)
+    is_refined = refines(request, has_given_masks=setting.has_masks)
+    shape, region = _shape(request, solved, region, steps, watch, is_refined=is_refined)
     return _finished(request, gathered, solved, region, shape, statuses, steps)
 
 
+def refines(request: ViewsRequest, *, has_given_masks: bool) -> bool:
+    """Whether the fused surface is refined.
+
+    By itself only where that was measured to be better: for things whose masks were given. A mask
+    that was guessed may be wrong, and the refinement would follow it.
+    """
+    if request.surface == "auto":
+        return has_given_masks and find_spec("torch") is not None
+    return request.surface == "refined"
+
+
 def _shape(
-    request: ViewsRequest, solved: Solved, region: Region, steps: _Steps, watch: Watch | None
+    request: ViewsRequest,
+    solved: Solved,
+    region: Region,
+    steps: _Steps,
+    watch: Watch | None,
+    *,
+    is_refined: bool,
 ) -> tuple[Shape, Region]:
-    """The surface in the way that was asked for, and the region with the cameras that fit it."""
+    """The surface, and the region with the cameras that fit it."""
     from ..views.shape import Watch, shape_by_fusion, shape_by_rendering
 
-    # Depth maps of a whole place know more than a refinement finds in the time that it takes.
-    is_worth_it = region.has_masks and find_spec("torch") is not None
-    if request.surface == "fused" or (request.surface == "auto" and not is_worth_it):
+    if not is_refined:
         return shape_by_fusion(region, request.detail, steps.stage), region
     from ..device import best_device
 

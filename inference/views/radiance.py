@@ -1,8 +1,8 @@
 """What is learned from pictures: a surface, its colours, a backdrop, and what is off with each view.
 
 Distance and colour are sampled on one dense grid (as in Voxurf, Wu et al. 2022): with a good start
-nothing has to be found out from afar, and a look-up costs a thirtieth of one in a hash grid on a
-processor. Each view has an exposure of its own and, if wanted, a small turn and shift of its camera.
+nothing has to be found out from afar, and a ray costs about a fifth of what it cost with a hash grid
+and a small network on a processor. Each view has an exposure of its own and, if wanted, a small turn and shift of its camera.
 Whatever lies outside of the box is a backdrop of density and colour, a hash grid over contracted
 space (Barron et al. 2022, mip-NeRF 360).
 """

@@ -9,11 +9,12 @@ import pytest
 import synthetic_orbit as synthetic
 import torch
 from image_to_mesh.inference.contracts import CameraArrays
+from image_to_mesh.inference.engines.views import refines
 from image_to_mesh.inference.errors import RunCancelled
 from image_to_mesh.inference.field.grid import GridField
 from image_to_mesh.inference.surface.topology import is_watertight
 from image_to_mesh.inference.views import contouring, photometric, rays, rendering
-from image_to_mesh.inference.views.contracts import SparsePoints, View
+from image_to_mesh.inference.views.contracts import SparsePoints, View, ViewsRequest
 from image_to_mesh.inference.views.fusion import Grid
 from image_to_mesh.inference.views.geometry import Frame
 from image_to_mesh.inference.views.photometric import Training, refine
@@ -178,6 +179,13 @@ def test_a_backdrop_is_learned_where_there_are_no_masks(region):
     refined = refine(bare, box_field(0.5), replace(SMALL, steps=40), "cpu", 0, silent)
     assert refined.losses[-10:].mean() < 0.35 * refined.losses[:3].mean()
     assert np.abs(offsets(refined.field)).mean() < 0.5
+
+
+def test_only_things_with_given_masks_are_refined_unasked():
+    assert refines(ViewsRequest(), has_given_masks=True)
+    assert not refines(ViewsRequest(), has_given_masks=False)
+    assert refines(ViewsRequest(surface="refined"), has_given_masks=False)
+    assert not refines(ViewsRequest(surface="fused"), has_given_masks=True)
 
 
 # --- what it is made of -------------------------------------------------------------------------
