@@ -286,6 +286,7 @@ def _run_object(
         mask=crop_mask,
         colour=crop if len(larger) == native else larger.astype(np.float32) / 255,
         back_colour=_far_side(network, crop, crop_mask),
+        albedo=_paint(net, rgb, mask, (x0, y0, side), lambda: report(0.9)),
     )
     result = build_object(
         observation,
@@ -329,6 +330,29 @@ def _far_side(network: Networks, crop: Floats, mask: Floats) -> Floats | None:
     colours = colours.reshape(-1, 3)[nearest_inside(rim)]
     filled = network.filled(colours, depth > max(RIM * size, 2.0))
     return None if filled is None else filled.astype(np.float32) / 255
+
+
+def _paint(
+    net: TwoSidedNetwork,
+    rgb: Floats,
+    mask: Floats,
+    square: tuple[float, float, float],
+    report: Callable[[], None],
+) -> Floats:
+    """(A, A, 3) 0..1 what the network takes for the subject's paint; it goes on beyond the outline.
+
+    Arguments as in ``_looked_at_twice``.
+    """
+    from .field.two_sided import nearest_inside
+    from .image import shrink
+    from .models.two_sided import OBJECT_SIZE
+    from .picture.cutout import sample_crop
+
+    colours = sample_crop(rgb, *square, OBJECT_SIZE, None)
+    subject = sample_crop(mask[..., None], *square, OBJECT_SIZE, 0.0)[..., 0]
+    albedo = net.estimate_appearance(colours, subject, report).albedo
+    inside = shrink(subject, *albedo.shape[1::-1]) > 0.5
+    return albedo.reshape(-1, 3)[nearest_inside(inside)] if inside.any() else albedo
 
 
 def _draw_object(

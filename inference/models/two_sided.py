@@ -24,6 +24,7 @@ from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from .appearance import AppearanceDecoder
 from .residual import Residual, fold_batch_norm
 
 WEIGHTS = Path(__file__).parent / "weights" / "two_sided.safetensors"
@@ -33,6 +34,7 @@ FAR = 8.0
 
 MASK, FRONT, THICKNESS, NORMAL, LOG_DEPTH = 0, 1, 2, slice(3, 6), 6
 MAPS = 7
+APPEARANCE = "appearance."  # what names of the second decoder's weights begin with
 STRIDE = 64  # the deepest features are this much smaller than the picture
 
 
@@ -58,6 +60,35 @@ class ObjectGeometry:
     back: NDArray[np.float32]
     normals: NDArray[np.float32]
     up: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAppearance:
+    """What a thing in a crop is painted with, and how sure the network is of its shape.
+
+    S is half the side that the network ran at; values outside of the mask mean nothing. Colours are
+    sRGB from 0 to 1.
+
+    Attributes:
+        albedo: (S, S, 3) float32 colour of the near side without light.
+        hidden: (S, S, 3) float32 colour of the far side behind each pixel, as if lit like the near
+            side.
+        roughness: (S, S) float32, 0 to 1.
+        metallic: (S, S) float32, 0 to 1.
+        front_error: (S, S) float32 expected absolute error of ``ObjectGeometry.front``.
+        back_error: (S, S) float32 the same of ``back``.
+        half_field: Tangent of half the crop's field of view.
+        half_field_error: Expected absolute error of its natural logarithm.
+    """
+
+    albedo: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    roughness: NDArray[np.float32]
+    metallic: NDArray[np.float32]
+    front_error: NDArray[np.float32]
+    back_error: NDArray[np.float32]
+    half_field: float
+    half_field_error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +270,14 @@ def _flipped_back(maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
     return maps, pooled
 
 
+def _input(rgb: Tensor, mask: Tensor | None) -> Tensor:
+    """(1, 4, H, W) what the network sees: 0 stands for an unknown mask."""
+    if mask is not None:
+        rgb = rgb * mask + 0.5 * (1 - mask)  # what lies behind a known cut-out says nothing
+    alpha = mask if mask is not None else torch.full_like(rgb[:, :1], 0.5)
+    return torch.cat([rgb, alpha], 1) * 2 - 1
+
+
 def _unit(vector: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
     length = np.linalg.norm(vector, axis=axis, keepdims=True)
     return (vector / np.maximum(length, 1e-6)).astype(np.float32)
@@ -260,19 +299,19 @@ def _resized(tensor: Tensor, height: int, width: int) -> Tensor:
 class TwoSidedNetwork:
     """The trained network, ready to run; make it with ``load``."""
 
-    def __init__(self, net: TwoSidedNet, device: str, revision: str) -> None:
+    def __init__(
+        self, net: TwoSidedNet, decoder: AppearanceDecoder, device: str, revision: str
+    ) -> None:
         self.revision = revision
         self._device = device
         self._net = net
+        self._decoder = decoder
 
     def _run(
         self, rgb: Tensor, mask: Tensor | None, report: Callable[[], None] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Average the maps (7, H, W) and pooled values (4,) over the picture and its mirror."""
-        if mask is not None:
-            rgb = rgb * mask + 0.5 * (1 - mask)  # what lies behind a known cut-out says nothing
-        alpha = mask if mask is not None else torch.full_like(rgb[:, :1], 0.5)
-        x = torch.cat([rgb, alpha], 1) * 2 - 1
+        x = _input(rgb, mask)
         results: list[tuple[Tensor, Tensor]] = []
         with torch.inference_mode():
             for is_flipped in (False, True):
@@ -313,6 +352,48 @@ class TwoSidedNetwork:
             back=front + thickness,
             normals=_unit(np.moveaxis(maps[NORMAL], 0, -1)),
             up=_unit(pooled[:3]),
+        )
+
+    def estimate_appearance(
+        self,
+        rgb: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        report: Callable[[], None] | None = None,
+    ) -> ObjectAppearance:
+        """Estimate colours, gloss, certainty and lens of the thing in a square crop.
+
+        Args:
+            rgb: (S, S, 3) sRGB from 0 to 1, any S; it is resized to 256.
+            mask: (S, S) subject from 0 to 1.
+            report: Called between passes; raises to cancel.
+        """
+        size = OBJECT_SIZE
+        pixels, alpha = (_resized(_chw(p, self._device), size, size) for p in (rgb, mask))
+        x = _input(pixels, alpha)
+        said: list[tuple[Tensor, Tensor]] = []
+        with torch.inference_mode():
+            for is_flipped in (False, True):
+                if report is not None:
+                    report()
+                turned = x.flip(3) if is_flipped else x
+                seen = self._net.features(turned)
+                found = self._decoder(turned, seen.fine, seen.skips, seen.decoded, seen.summary)
+                gloss = torch.sigmoid(torch.cat([found.roughness, found.metal], 1))
+                maps = torch.cat([found.albedo, found.hidden, gloss, found.spreads], 1)
+                said.append((maps.flip(3) if is_flipped else maps, found.lens))
+        if report is not None:
+            report()
+        both = ((said[0][0] + said[1][0]) / 2)[0].permute(1, 2, 0).float().cpu().numpy()
+        lens = ((said[0][1] + said[1][1]) / 2)[0].exp().tolist()
+        return ObjectAppearance(
+            albedo=both[..., :3],
+            hidden=both[..., 3:6],
+            roughness=both[..., 6],
+            metallic=both[..., 7],
+            front_error=np.exp(both[..., 8]),
+            back_error=np.exp(both[..., 9]),
+            half_field=lens[0],
+            half_field_error=lens[1],
         )
 
     def estimate_scene(
@@ -378,13 +459,21 @@ def _read(device: str, weights: Path) -> TwoSidedNetwork:
             f"{weights.name} is damaged: its sha256 begins {digest[:8]} instead of "
             f"{expected[:8]}. {repair}"
         )
-    net = TwoSidedNet()
-    counters = {k: v for k, v in net.state_dict().items() if not v.is_floating_point()}
+    tensors = {k: v.float() for k, v in tensors_from_bytes(content).items()}
+    own = {k: v for k, v in tensors.items() if not k.startswith(APPEARANCE)}
+    painter = {k.removeprefix(APPEARANCE): tensors[k] for k in tensors.keys() - own.keys()}
+    net, decoder = TwoSidedNet(), AppearanceDecoder()
     try:
-        tensors = {k: v.float() for k, v in tensors_from_bytes(content).items()}
-        net.load_state_dict(tensors | counters)
+        _fill(net, own)
+        _fill(decoder, painter)
     except RuntimeError as error:
         raise WeightsError(f"{weights.name} is of another version. {repair}") from error
+    return TwoSidedNetwork(net.to(device), decoder.to(device), device, f"{name} ({digest[:8]})")
+
+
+def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load all weights and make the network ready to run; counters of BatchNorm are not stored."""
+    counters = {k: v for k, v in net.state_dict().items() if not v.is_floating_point()}
+    net.load_state_dict(tensors | counters)
     net.eval()
     fold_batch_norm(net)
-    return TwoSidedNetwork(net.to(device), device, f"{name} ({digest[:8]})")
