@@ -104,8 +104,7 @@ def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
     measured = measure(region, detail, stage)
     report = stage("Fusing")
     evidence = integrate(measured.maps, measured.grid, report)
-    report(1.0)
-    return extract(region, measured, evidence)
+    return extract(region, measured, evidence, lambda: report(1.0))
 
 
 def shape_by_rendering(
@@ -211,14 +210,25 @@ def _side(view: View, wanted: int) -> int:
     return round(min(wanted * max(view.mask.shape) / extent, MOST_SIDES * wanted))
 
 
-def extract(region: Region, measured: Measured, evidence: Evidence) -> Shape:
+def extract(
+    region: Region,
+    measured: Measured,
+    evidence: Evidence,
+    report: Callable[[], None] = lambda: None,
+) -> Shape:
     """The surface that depth and silhouettes leave.
+
+    Args:
+        region: The views.
+        measured: What they say.
+        evidence: What their depth maps say together.
+        report: Called often; raises to cancel.
 
     Raises:
         PictureError: When there is none.
     """
     field = fused(region, measured, evidence)
-    positions, faces = _surface(field, lambda share: None)
+    positions, faces = _surface(field, lambda share: report())
     return Shape(smooth(positions, faces, SMOOTHING), faces, measured.known)
 
 
