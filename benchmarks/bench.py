@@ -39,6 +39,9 @@ def main() -> int:
         sections.append(("QUALITY", text[text.rindex("\n\n") + 2 :]))
     options = ["--truth", str(out / "truth")] if arguments.objects is not None else []
     sections.append(("SURFACE", _run("surface.py", out, *options)))
+    if arguments.objects is not None:
+        limit = ["--limit", str(arguments.limit)] if arguments.limit is not None else []
+        sections.append(("NEURAL FIELD", _run("field.py", out, *limit)))
     if arguments.models:
         sections.append(("MODELS", _run("models.py", out)))
     for name, script in (("UV MAPS", "uv.py"), ("MATCHED CAMERA", "matched_camera.py")):
