@@ -224,7 +224,7 @@ def poisson_of(measured: Measured, folder: Path) -> Triangles | None:
         options = pycolmap.PoissonMeshingOptions()
         options.depth = 8
         pycolmap.poisson_meshing(source, target, options)
-        mesh = trimesh.load(target, process=False)
+        mesh = trimesh.load_mesh(target, process=False)
     finally:
         source.unlink(missing_ok=True)
         target.unlink(missing_ok=True)
