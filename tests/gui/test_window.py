@@ -160,6 +160,16 @@ def test_result_of_a_deleted_scene_is_thrown_away(play) -> None:
     assert "was deleted" in play("delete_scene").facts["message"]
 
 
+def test_clicks_and_a_box_in_the_image_editor_make_a_mask(play) -> None:
+    facts = play("pick").facts
+    assert facts["upright"].startswith("Cut-out: ")
+    for name in ("clicked", "boxed"):
+        assert "from what you picked" in facts[name][0]
+    assert facts["mask"].startswith("Mask: ")
+    assert facts["after_undo"] == "None"
+    assert facts["after_esc"] == "None"
+
+
 def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None:
     played = play("models")
     facts = played.facts
