@@ -117,30 +117,30 @@ class AppearanceDecoder(nn.Module):
             parts = [decoded[level], mean, weight]
             if level < len(skips):
                 parts.append(skips[level])
-            entered = self.enter[level](torch.cat(parts, 1))
+            entered: Tensor = self.enter[level](torch.cat(parts, 1))
             if y is not None:
-                entered = entered + F.interpolate(
-                    self.rise[level](y), scale_factor=2.0, mode="bilinear"
-                )
-            y = self.blocks[level](F.relu(entered))
+                risen: Tensor = self.rise[level](y)
+                entered = entered + F.interpolate(risen, scale_factor=2.0, mode="bilinear")
+            here: Tensor = self.blocks[level](F.relu(entered))
+            y = here
             if level == len(decoded) - 1:
-                seen = y.mean((2, 3))
+                seen = here.mean((2, 3))
             if level == COPIED_AT:
-                copied = self._copied(y, mean, weight)
+                copied = self._copied(here, mean, weight)
         assert y is not None
         assert seen is not None
         assert copied is not None
         half = alpha.shape[2] // 2, alpha.shape[3] // 2
         weight = F.avg_pool2d(alpha, 2)
-        here = F.avg_pool2d(colour, 2) / weight.clamp_min(1e-3)
+        plain = F.avg_pool2d(colour, 2) / weight.clamp_min(1e-3)
         copied = F.interpolate(copied, size=half, mode="bilinear")
         y = F.interpolate(y, scale_factor=2.0, mode="bilinear")
-        y = self.fine_enter(torch.cat([y, fine, here, weight, copied], 1))
-        maps = self.head(self.fine_block(F.relu(y)))
+        joined: Tensor = self.fine_enter(torch.cat([y, fine, plain, weight, copied], 1))
+        maps = self.head(self.fine_block(F.relu(joined)))
         gate = torch.sigmoid(maps[:, GATE : GATE + 1])
-        base = gate * here + (1 - gate) * copied
+        base = gate * plain + (1 - gate) * copied
         return AppearanceMaps(
-            albedo=torch.sigmoid(_logit(here) + maps[:, ALBEDO]),
+            albedo=torch.sigmoid(_logit(plain) + maps[:, ALBEDO]),
             hidden=torch.sigmoid(_logit(base) + maps[:, HIDDEN]),
             roughness=maps[:, ROUGHNESS : ROUGHNESS + 1],
             metal=maps[:, METAL : METAL + 1],
