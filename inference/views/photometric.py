@@ -11,7 +11,9 @@ little, little moves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,6 +44,7 @@ TIMID = 0.5  # of the usual gradient: cells with less than that move less
 OPAQUE = 0.2  # cover from which a ray's colour tells something about the surface
 SLACK = 0.15  # by which a ray's cover may differ from the mask
 BLURS = 3  # times that gradients are spread at first
+MOST_THREADS = 8  # steps are too small to be worth sharing among more
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +112,31 @@ def refine(
     """
     while True:
         try:
-            return _Run(region, start, training, device, seed).train(report, look)
+            with _half_the_processor():
+                return _Run(region, start, training, device, seed).train(report, look)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or training.rays <= FEWEST_RAYS:
                 raise
         # Out of the handler, so that the traceback no longer holds the tensors.
         give_back()
         training = replace(training, rays=training.rays // 2, steps=training.steps * 3 // 2)
+
+
+@contextmanager
+def _half_the_processor() -> Iterator[None]:
+    """Leave half of the cores alone while a training runs.
+
+    Its steps are many and short, reading the grid does not divide among threads, and threads wait
+    for each other by turning in circles: on two cores, one of them busy with something else, a step
+    took four times as long with two threads as with one. The number depends on the machine alone,
+    not on its load, so that results can be repeated.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // 2, MOST_THREADS)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Run:
