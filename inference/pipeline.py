@@ -235,7 +235,8 @@ def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Fl
     """Average a square crop's mask into the whole picture's rough mask."""
     from .picture.cutout import place_crop
 
-    placed = place_crop(crop, whole.shape, x0, y0, side)
+    rows, columns = whole.shape
+    placed = place_crop(crop, (rows, columns), x0, y0, side)
     return (0.35 * whole + 0.65 * placed).astype(np.float32)
 
 

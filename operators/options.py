@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from typing import Any
 
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
@@ -81,7 +82,7 @@ def variants_property() -> object:
     )
 
 
-def symmetry_property(**more: object) -> object:
+def symmetry_property(**more: Any) -> object:
     """Declare whether both halves of an object are made alike."""
     return EnumProperty(
         name="Symmetry",
@@ -92,7 +93,7 @@ def symmetry_property(**more: object) -> object:
     )
 
 
-def neural_property(**more: object) -> object:
+def neural_property(**more: Any) -> object:
     """Declare whether an object's surface comes from a fitted network."""
     return BoolProperty(
         name="Neural Surface",
@@ -103,7 +104,7 @@ def neural_property(**more: object) -> object:
     )
 
 
-def delight_property(**more: object) -> object:
+def delight_property(**more: Any) -> object:
     """Declare how much light is taken out of the colours."""
     return FloatProperty(
         name="Remove Lighting",
@@ -117,7 +118,7 @@ def delight_property(**more: object) -> object:
     )
 
 
-def bump_property(**more: object) -> object:
+def bump_property(**more: Any) -> object:
     """Declare how much relief the picture's brightness makes."""
     return FloatProperty(
         name="Surface Grain",

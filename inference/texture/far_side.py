@@ -94,7 +94,7 @@ def _patches(subject: Floats, inside: Floats) -> tuple[Ints, NDArray[np.bool_], 
     small = shrink(subject, look, look)
     depth = shrink(inside, look, look) * np.float32(look / side)
     mask = depth > 0.5
-    lab = cv2.cvtColor(blur(small, 0.7), cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(blur(small, 0.7), cv2.COLOR_RGB2LAB).astype(np.float32)
     label = _quantised(lab, mask)
     part = _connected(label, mask)
     count = int(part.max()) + 1

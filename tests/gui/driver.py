@@ -335,6 +335,7 @@ def photos() -> Script:
     bpy.utils.register_class(panel)
     settings = bpy.context.scene.image_to_mesh
     settings.detail, settings.texture_size = "LOW", 256
+    bpy.context.scene.image_to_mesh_photos.surface = "FUSED"
     names = sorted(path.name for path in (FOLDER / "walk" / "images").iterdir())
     bpy.ops.image_to_mesh.add_photos(
         directory=str(FOLDER / "walk" / "images"), files=[{"name": name} for name in names]
