@@ -158,6 +158,51 @@ def test_tiles_leave_no_seam():
     assert whole.std() > 20
 
 
+def carrier(groups):
+    """A large network whose every dense block hands a fifth of its input on, five pixels along."""
+    net = realesrgan.LargeNet(4, groups, 4).eval().requires_grad_(False)
+    for weights in net.parameters():
+        weights.zero_()
+    for name in ("conv_first", "conv_body", "conv_up1", "conv_up2", "conv_hr"):
+        net.get_submodule(name).weight[0, 0, 1, 1] = 1
+    # Three blocks in a row double what they get, and a fifth of that comes on top.
+    net.conv_last.weight[:, 0, 1, 1] = 1 / (1 + 0.2 * 2**3) ** groups
+    for block in (b for b in net.modules() if isinstance(b, realesrgan.DenseBlock)):
+        for index in range(5):
+            source = 4 + (index - 1) * realesrgan.GROWTH if index else 0
+            gain = 5.0 if index == 4 else 1.0
+            block.get_submodule(f"conv{index + 1}").weight[0, source, 1, 0] = gain
+    return net
+
+
+def test_tiles_of_the_large_network_leave_no_seam_where_it_sees_sixty_pixels_far():
+    picture = colours(6, 260)
+    estimator = realesrgan.UpscaleEstimator(carrier(4))
+    whole, tiled = (estimator.estimate(picture, nothing, tile=t) for t in (260, 130))
+    assert whole.std() > 20
+    assert np.abs(whole.astype(int) - tiled).max() == 0
+    estimator._network.halo = 24  # what this test is to notice
+    assert np.abs(whole - estimator.estimate(picture, nothing, tile=130).astype(int)).max() > 1
+
+
+@pytest.mark.parametrize("scale", [4, 2])
+def test_the_window_that_is_kept_is_cut_from_the_whole(scale):
+    for net in (realesrgan.CompactNet(8, 2, scale), realesrgan.LargeNet(8, 1, scale)):
+        seeded(net)
+        picture = torch.from_numpy(colours(24, 31)).permute(2, 0, 1)[None] / 255
+        with torch.inference_mode():
+            whole = net(picture, nothing)
+            for rows, columns in ((slice(0, 24), slice(9, 14)), (slice(7, 12), slice(13, 31))):
+                part = net(picture, nothing, (rows, columns))
+                wanted = whole[
+                    :,
+                    :,
+                    rows.start * scale : rows.stop * scale,
+                    columns.start * scale : columns.stop * scale,
+                ]
+                assert torch.allclose(part, wanted, atol=1e-4)
+
+
 def test_denoise_mixes_two_files(tmp_path):
     clean, noisy = (seeded(realesrgan.CompactNet(8, 2, 4), seed) for seed in (1, 2))
     paths = tmp_path / "clean.safetensors", tmp_path / "noisy.safetensors"
