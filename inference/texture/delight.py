@@ -23,6 +23,8 @@ DARKEST, BRIGHTEST = -0.7, 0.7  # limits of the natural logarithm of the shading
 SHRINKAGE = 0.01  # ridge on the directional terms, in shares of the pixels
 SMOOTH = 0.02  # of the crop's side: blur of the light that a network sees; paint is finer
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+FEW = 12  # colours that fill a drawing
+PHOTOGRAPH, DRAWING = 0.3, 0.45  # shares of the subject that the few commonest colours fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,27 @@ class Shading:
         """(...,) logarithm of the shading at (..., 3) unit normals, limited."""
         value = self.terms[0] + normals @ self.terms[1:].astype(np.float32)
         return np.clip(value, DARKEST, BRIGHTEST).astype(np.float32)
+
+
+def drawn(colours: Floats, inside: Floats) -> float:
+    """Say whether a picture is drawn in flat colours, in which light and paint are one.
+
+    Photographs and renderings of lit things have nearly as many colours as pixels.
+
+    Args:
+        colours: (S, S, 3) sRGB 0..1.
+        inside: (S, S) pixels to the silhouette, positive inside.
+
+    Returns:
+        0 for a photograph to 1 for a drawing.
+    """
+    subject = colours[inside > min(2.0, 0.3 * float(inside.max()))]
+    if len(subject) == 0:
+        return 0.0
+    levels = np.rint(np.clip(subject, 0, 1) * 255).astype(np.int64) @ (65536, 256, 1)
+    counts = np.sort(np.unique(levels, return_counts=True)[1])
+    share = float(counts[-FEW:].sum()) / len(subject)
+    return float(np.clip((share - PHOTOGRAPH) / (DRAWING - PHOTOGRAPH), 0, 1))
 
 
 def linear_from_srgb(colour: Floats) -> Floats:

@@ -16,6 +16,7 @@ from .complete import bleed_outwards
 from .delight import (
     LUMINANCE,
     Shading,
+    drawn,
     fit_shading,
     light_beyond,
     linear_from_srgb,
@@ -104,9 +105,12 @@ def make_material(
         crop = without_light(crop, light(crop, inside), finish.delight)
     imagined = None
     if elsewhere is None:
+        # The fit alone: a network's guess of the paint leaves pattern in the light.
         side = min(SIDE, original.shape[0])
-        left = light(*_resized(original, inside, side)) * np.float32(1 - finish.delight)
-        imagined = _imagined(crop, inside, left)
+        depth = _resized(original, inside, side)[1]
+        seen = _normals_in_crop(positions, faces, normals, view, side, depth)
+        left = (1 - finish.delight) * (1 - drawn(original, inside))
+        imagined = _imagined(crop, inside, shading.log(seen) * np.float32(left))
     report(0.25)
     base = paint(
         positions, faces, atlas, view, crop, inside, lambda s: report(0.25 + 0.45 * s),

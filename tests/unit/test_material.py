@@ -193,3 +193,28 @@ def test_relief_follows_the_pictures_fine_brightness(scene):
     assert flat.normal is None
     assert ribbed.normal[..., 0].std() > 5
     assert ribbed.normal[..., 2].min() > 128
+
+
+def test_flat_colours_are_a_drawing_and_shaded_ones_are_not():
+    inside = np.full((64, 64), 20, np.float32)
+    flat = np.where(np.arange(64)[:, None, None] < 30, (0.9, 0.3, 0.2), (0.1, 0.4, 0.8))
+    flat = np.broadcast_to(flat, (64, 64, 3)).astype(np.float32)
+    shade = np.linspace(0.3, 1, 64 * 64).reshape(64, 64, 1)
+    assert delight.drawn(flat, inside) == 1
+    assert delight.drawn((flat * shade).astype(np.float32), inside) == 0
+
+
+def test_a_drawing_keeps_its_dark_paint_behind(scene):
+    """A dark lower half in flat colour is paint, not shadow, and is as dark from behind."""
+    light, dark = 0.8, 0.4
+    colour = np.full((128, 128, 3), light)
+    colour[64:] = dark
+    base = make(scene, colour).base_color / 255
+    positions, quads, _, surface = scene
+    assert base.shape[0] == len(surface.covered) * surface.factor
+    texels = base[:: surface.factor, :: surface.factor].reshape(-1, 3)
+    facing = surface.of_vertices(project.vertex_normals(positions, quads))[:, 2]
+    height = surface.of_vertices(positions)[:, 1]
+    behind = surface.covered.ravel() & (facing > 0.5)
+    assert np.median(texels[behind & (height > 0.2)]) == pytest.approx(dark, abs=0.03)
+    assert np.median(texels[behind & (height < -0.2)]) == pytest.approx(light, abs=0.03)
