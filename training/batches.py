@@ -153,18 +153,6 @@ def _recoloured(image: Tensor, rng: Generator) -> Tensor:
     return image * gain.float() + float(rng.normal() * 0.05)
 
 
-def cut_out_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
-    """Augment pictures of objects, each with a known mask as people and programs make it."""
-    image, batch = _tensors(raw)
-    image = _flip(image, batch, rng)
-    alpha = torch.empty_like(batch.mask)
-    for i in range(len(image)):
-        alpha[i] = sloppy(batch.mask[i], rng)
-        image[i] = _recoloured(image[i], rng) * alpha[i] + 0.5 * (1 - alpha[i])
-    batch.x = torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
-    return batch
-
-
 def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
     """Augment drawn pictures and decide whose mask is known."""
     image, batch = _tensors(raw)
