@@ -262,6 +262,9 @@ def statuses_after(read: dict[str, PictureStatus], solved: Solved) -> list[Pictu
             if status.sentence:  # such as "is blurred", which is likely why
                 reason = f"{reason} {status.sentence}"
             status = PictureStatus(status.name, False, reason)
+        elif status.is_used and status.name in solved.doubts:
+            sentence = f"{solved.doubts[status.name]} {status.sentence}".rstrip()
+            status = PictureStatus(status.name, True, sentence)
         statuses.append(status)
     return statuses
 
@@ -344,7 +347,12 @@ def _finished(
         camera=first.camera,
         picture=np.concatenate([first.pixels, alpha], axis=-1),
         is_watertight=is_watertight(mesh.corners, mesh.face_sizes),
-        notes=(*gathered.notes, *_notes(statuses, solved, shape), *_size_notes(request, metres)),
+        notes=(
+            *gathered.notes,
+            *solved.notes,
+            *_notes(statuses, solved, shape),
+            *_size_notes(request, metres),
+        ),
         stages=steps.finish(),
         views=views,
         points=points,

@@ -1,7 +1,7 @@
 """Estimate cameras with pycolmap, in a process of its own.
 
 Run as a script: its one argument is a JSON file that ``estimate.py`` wrote. It must not import
-anything of the extension. A process of its own never holds up Blender, can be ended at any moment,
+anything of the extension but ``repeats.py`` beside it. A process of its own never holds up Blender, can be ended at any moment,
 and takes nobody's work along if the native code crashes. It writes one JSON object a line:
 ``{"share": 0.4, "stage": "Matching"}`` while it works, ``{"result": {...}}`` at the end.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,14 @@ import numpy as np
 import pycolmap  # pyright: ignore[reportMissingImports] - optional
 from numpy.typing import NDArray
 
+if __package__:
+    from . import repeats
+else:  # a script, which finds what lies beside it
+    import repeats  # pyright: ignore[reportMissingImports]
+
 WORDS = 64  # visual words learnt from the set itself
 LEARNT_FROM = 40_000  # descriptors
+FEWEST_MATCHES = 15  # under which a pair is nothing
 FAINT = 0.0025  # contrast of a feature, of 1; SIFT's own is 0.0067
 FEATURES_END, MATCHES_END = 0.3, 0.8  # shares of the whole, measured on sets of 16 to 60 photos
 
@@ -32,7 +39,9 @@ def main(job_path: str) -> int:
     ids, counts, descriptors = extract(job, database)
     pairs = choose_pairs(job, ids, descriptors)
     match(job, database, pairs)
-    say({"result": map_views(job, database, counts)})
+    evidence = read_evidence(database)
+    drop_repeats(database, evidence)
+    say({"result": map_views(job, database, counts, evidence)})
     return 0
 
 
@@ -192,7 +201,102 @@ def match(job: dict[str, Any], path: Path, pairs: list[tuple[str, str]]) -> None
         say({"share": share, "stage": f"Comparing pictures ({start} of {len(pairs)} pairs)"})
 
 
-def map_views(job: dict[str, Any], path: Path, counts: dict[str, int]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Evidence:
+    """What pairs of pictures say about how the camera was turned between them.
+
+    Attributes:
+        names: Of all pictures, by their number here.
+        ids: (N,) of the same in the database.
+        pairs: (E, 2) numbers of pictures.
+        turns: (E, 3, 3) from the first one's camera to the second's.
+        weights: (E,) ``repeats.strength``.
+    """
+
+    names: list[str]
+    ids: list[int]
+    pairs: NDArray[np.int64]
+    turns: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def read_evidence(path: Path) -> Evidence:
+    """Turns and strength of all verified pairs."""
+    pairs, turns, weights = [], [], []
+    with pycolmap.Database.open(path) as database:
+        images = {image.image_id: image for image in database.read_all_images()}
+        numbers = {image_id: number for number, image_id in enumerate(images)}
+        cameras = {camera.camera_id: camera for camera in database.read_all_cameras()}
+        points = {
+            image_id: np.asarray(database.read_keypoints(image_id))[:, :2].astype(np.float64)
+            for image_id in images
+        }
+        for pair_id, geometry in zip(*database.read_two_view_geometries(), strict=True):
+            matches = np.asarray(geometry.inlier_matches)
+            if len(matches) < FEWEST_MATCHES:
+                continue
+            a, b = pycolmap.pair_id_to_image_pair(pair_id)
+            lenses = cameras[images[a].camera_id], cameras[images[b].camera_id]
+            found = pycolmap.estimate_two_view_geometry_pose(
+                lenses[0], points[a], lenses[1], points[b], geometry
+            )
+            if not found or geometry.cam2_from_cam1 is None:
+                continue
+            pairs.append((numbers[a], numbers[b]))
+            turns.append(geometry.cam2_from_cam1.rotation.matrix())
+            first, second = (float(max(lens.width, lens.height)) for lens in lenses)
+            ends = points[a][matches[:, 0]], points[b][matches[:, 1]]
+            weights.append(repeats.strength(*ends, (first, second)))
+    return Evidence(
+        [image.name for image in images.values()],
+        list(images),
+        np.array(pairs, np.int64).reshape(-1, 2),
+        np.array(turns, np.float64).reshape(-1, 3, 3),
+        np.array(weights, np.float64),
+    )
+
+
+def drop_repeats(path: Path, evidence: Evidence) -> None:
+    """Take out pairs that fit only by things that repeat, where stronger pairs contradict them."""
+    if not len(evidence.pairs):
+        return
+    agreed = repeats.agreed_turns(evidence.pairs, evidence.turns, evidence.weights)
+    off = repeats.degrees_off(evidence.pairs, evidence.turns, agreed)
+    with pycolmap.Database.open(path) as database:
+        for a, b in evidence.pairs[off >= repeats.CONTRADICTS]:
+            database.delete_inlier_matches(evidence.ids[a], evidence.ids[b])
+
+
+def contradictions(evidence: Evidence, model: Any) -> dict[str, Any]:
+    """What speaks against the cameras that were found.
+
+    Returns:
+        ``repeated``: share of all evidence that contradicts them; ``doubts``: the same share of each
+        picture's own evidence, by name.
+    """
+    turns = np.tile(np.eye(3), (len(evidence.names), 1, 1))
+    placed = np.zeros(len(evidence.names), bool)
+    for number, image_id in enumerate(evidence.ids):
+        if image_id in model.images and model.images[image_id].has_pose:
+            turns[number] = model.images[image_id].cam_from_world().rotation.matrix()
+            placed[number] = True
+    both = placed[evidence.pairs].all(axis=1)
+    pairs, weights = evidence.pairs[both], evidence.weights[both]
+    off = repeats.degrees_off(pairs, evidence.turns[both], turns)
+    against = np.where(off >= repeats.CONTRADICTS, weights, 0.0)
+    of_each, of_all = np.zeros((2, len(evidence.names)))
+    np.add.at(of_each, pairs, against[:, None])
+    np.add.at(of_all, pairs, weights[:, None])
+    shares = (of_each / np.maximum(of_all, 1e-9)).round(3).tolist()
+    return {
+        "repeated": float(against.sum() / max(float(weights.sum()), 1e-9)),
+        "doubts": dict(zip(evidence.names, shares, strict=True)),
+    }
+
+
+def map_views(
+    job: dict[str, Any], path: Path, counts: dict[str, int], evidence: Evidence
+) -> dict[str, Any]:
     """Solve for all cameras; the models are written as COLMAP writes them."""
     output = Path(job["folder"]) / "models"
     output.mkdir()
@@ -202,7 +306,7 @@ def map_views(job: dict[str, Any], path: Path, counts: dict[str, int]) -> dict[s
         by_id = {image.image_id: image.name for image in database.read_all_images()}
         pair_ids, geometries = database.read_two_view_geometries()
         for pair_id, geometry in zip(pair_ids, geometries, strict=True):
-            if len(geometry.inlier_matches) >= 15:
+            if len(geometry.inlier_matches) >= FEWEST_MATCHES:
                 for image_id in pycolmap.pair_id_to_image_pair(pair_id):
                     verified[by_id[image_id]] += 1
     total = max(len(found), 1)
@@ -253,6 +357,7 @@ def map_views(job: dict[str, Any], path: Path, counts: dict[str, int]) -> dict[s
         place.mkdir()
         largest.write_binary(place)
         result |= {
+            **contradictions(evidence, largest),
             "model": str(place),
             "error_px": largest.compute_mean_reprojection_error(),
             "others": sorted(

@@ -221,6 +221,8 @@ class Solved:
         keeps_world: The source world is the artist's own; it must not be moved.
         origin: "pycolmap", "COLMAP folder", "transforms.json", "turntable" or "scene".
         error_px: Mean reprojection error of the points; None when unknown.
+        doubts: What is doubtful about a picture's camera, by name.
+        notes: Sentences about all cameras for the artist.
     """
 
     poses: dict[str, Pose]
@@ -230,6 +232,8 @@ class Solved:
     keeps_world: bool
     origin: str
     error_px: float | None = None
+    doubts: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ ALL_PAIRS = 40  # photos up to which every one is compared with every other
 NEIGHBOURS = 18  # in larger sets, the most alike pictures that each is compared with
 OVERLAP = 8  # frames of a video that each is compared with
 FEWEST_FEATURES = 60
+REPEATED = 0.08  # share of the evidence against the cameras from which it is told
+DOUBTFUL = 0.5  # the same of one picture's own
 WORST_POINT = 2.0  # pixels of reprojection error
 # Focal lengths in longer sides that estimation starts from, where nothing tells: of a phone's video,
 # of photos, and of photos on the second try.
@@ -269,7 +271,23 @@ def _solved(
         positions=model.points.positions[kept],
         colours=model.points.colours[kept],
     )
-    return Solved(poses, points, reasons, None, False, "pycolmap", float(result["error_px"]))
+    doubts = {
+        photo.name: f"{photo.name} also fits elsewhere: its camera may be wrong."
+        for photo, file in zip(photos, files, strict=True)
+        if photo.name in poses and result["doubts"].get(file, 0.0) >= DOUBTFUL
+    }
+    error, notes = float(result["error_px"]), _notes(float(result["repeated"]))
+    return Solved(poses, points, reasons, None, False, "pycolmap", error, doubts, notes)
+
+
+def _notes(repeated: float) -> tuple[str, ...]:
+    """What to tell of things that repeat, given the share of the evidence that contradicts."""
+    if repeated < REPEATED:
+        return ()
+    return (
+        "Things that repeat, such as tiles, make some pictures fit together in two ways, so cameras"
+        " may be wrong: if the result looks torn or doubled, add pictures in smaller steps.",
+    )
 
 
 def _why_not(name: str, file: str, result: dict, is_elsewhere: bool) -> str:
