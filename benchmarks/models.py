@@ -2,10 +2,11 @@
 
 python benchmarks/models.py [--only NAME ...] [--device cpu] [--heavy] [--threads 2] [--out FOLDER]
 
-Every number comes from a process of its own, so that its peak memory is its own too. On the processor
-that is the process's peak less what it held before the first run; on a graphics card what PyTorch
-allocated. The reference comes from a package (requirements-parity.txt); where it is not installed, or
-is in no package index, ours is timed alone.
+Every row comes from a process of its own, in which ours and the reference take turns. Memory is the
+highest during a run less what was held before it: on the processor the process's, on a graphics card
+what PyTorch allocated. On a busy machine take `--threads 1 --clock processor`. The reference comes
+from a package (requirements-parity.txt); where it is not installed, or is in no package index, ours is
+timed alone.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from ports import PORTS, Port
+from torch import Tensor, nn
 
 KINDS = ("float32", "bfloat16", "float16")
-ROUNDS = 3
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+ROUNDS, MOST_ROUNDS = 3, 12  # a quick network runs more often
+QUICK = 10.0  # seconds
 Fact = dict[str, float]
 
 
@@ -37,15 +42,16 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
     parser.add_argument("--out", type=Path, help="folder for the table (models.md)")
     parser.add_argument(
-        "--one", nargs=4, metavar=("ID", "SIDE", "KIND", "FILE"), help=argparse.SUPPRESS
+        "--clock", choices=tuple(CLOCKS), default="wall", help="processor: for a busy machine"
     )
+    parser.add_argument("--one", nargs=2, metavar=("ID", "KIND"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.one:
-        name, side, kind, file = arguments.one
+        name, kind = arguments.one
         port = next(port for port in PORTS if port.model == name)
-        json.dump(measure(port, side, kind, arguments.device, Path(file)), sys.stdout)
+        json.dump(measure(port, kind, arguments.device, arguments.clock), sys.stdout)
         return 0
     kinds = arguments.kinds or (
         ["float32", "bfloat16"] if arguments.device == "cpu" else ["float32", "float16"]
@@ -56,7 +62,7 @@ def main() -> int:
         if (arguments.heavy or not port.is_heavy)
         and (not arguments.only or port.model in arguments.only)
     ]
-    text = table(chosen, kinds, arguments.device, arguments.threads)
+    text = table(chosen, kinds, arguments.device, arguments.threads, arguments.clock)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "models.md").write_text(text, encoding="utf-8")
@@ -64,10 +70,10 @@ def main() -> int:
     return 0
 
 
-def table(ports: list[Port], kinds: list[str], device: str, threads: int) -> str:
+def table(ports: list[Port], kinds: list[str], device: str, threads: int, clock: str) -> str:
     """Measure all rows and put them into a table."""
     lines = [
-        f"{_machine(device, threads)}",
+        f"{_machine(device, threads, clock)}",
         "",
         "| network | input | numbers | ours | reference | faster | our peak | its peak | difference |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -75,50 +81,38 @@ def table(ports: list[Port], kinds: list[str], device: str, threads: int) -> str
     for port in ports:
         for kind in kinds:
             sys.stderr.write(f"{port.name}, {kind}\n")
-            lines.append(_row(port, kind, device, threads))
+            lines.append(_row(port, kind, device, threads, clock))
     return "\n".join(lines) + "\n"
 
 
-def _row(port: Port, kind: str, device: str, threads: int) -> str:
+def _row(port: Port, kind: str, device: str, threads: int, clock: str) -> str:
     size = f"{port.shape[2]} x {port.shape[3]}"
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / "ours.npy", Path(folder) / "reference.npy"]
-        ours = _apart(port, "ours", kind, device, threads, files[0])
-        reference: Fact | str
-        if port.reference is None:
-            reference = "none in a package index"
-        elif port.missing():
-            reference = f"{' and '.join(port.missing())} not installed"
-        else:
-            reference = _apart(port, "reference", kind, device, threads, files[1])
-        cells = [port.name, size, kind]
-        if isinstance(ours, str) or isinstance(reference, str):
-            cells += [_seconds(ours), _seconds(reference), "", _megabytes(ours), "", ""]
-        else:
-            cells += [_seconds(ours), _seconds(reference)]
-            cells.append(f"{reference['seconds'] / ours['seconds']:.2f} x")
-            cells += [_megabytes(ours), _megabytes(reference), _difference(*files)]
+    found = _apart(port, kind, device, threads, clock)
+    if isinstance(found, str):
+        return f"| {port.name} | {size} | {kind} | {found} | | | | | |"
+    ours, reference = found["ours"], found.get("reference")
+    cells = [port.name, size, kind, f"{ours['seconds']:.3f} s"]
+    if reference is None:
+        lacks = f"{' and '.join(port.missing())} not installed"
+        cells += ["none in a package index" if port.reference is None else lacks, ""]
+        cells += [_megabytes(ours), "", ""]
+    else:
+        cells += [
+            f"{reference['seconds']:.3f} s",
+            f"{reference['seconds'] / ours['seconds']:.2f} x",
+        ]
+        cells += [_megabytes(ours), _megabytes(reference), f"{reference['difference']:.1e}"]
     return f"| {' | '.join(cells)} |"
 
 
-def _seconds(fact: Fact | str) -> str:
-    return fact if isinstance(fact, str) else f"{fact['seconds']:.3f} s"
+def _megabytes(fact: Fact) -> str:
+    return f"{fact['peak_mb']:,.0f} MB"
 
 
-def _megabytes(fact: Fact | str) -> str:
-    return "" if isinstance(fact, str) else f"{fact['peak_mb']:,.0f} MB"
-
-
-def _difference(ours: Path, reference: Path) -> str:
-    """The largest difference over the spread of the reference."""
-    a, b = np.load(ours), np.load(reference)
-    return f"{float(np.abs(a - b).max() / b.std()):.1e}"
-
-
-def _apart(port: Port, side: str, kind: str, device: str, threads: int, file: Path) -> Fact | str:
+def _apart(port: Port, kind: str, device: str, threads: int, clock: str) -> dict[str, Fact] | str:
     """Measure in a process of its own; a sentence when it fails."""
-    command = [sys.executable, __file__, "--one", port.model, side, kind, str(file)]
-    command += ["--device", device, "--threads", str(threads)]
+    command = [sys.executable, __file__, "--one", port.model, kind]
+    command += ["--device", device, "--threads", str(threads), "--clock", clock]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -127,47 +121,64 @@ def _apart(port: Port, side: str, kind: str, device: str, threads: int, file: Pa
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def measure(port: Port, side: str, kind: str, device: str, file: Path) -> Fact:
+def measure(port: Port, kind: str, device: str, clock: str) -> dict[str, Fact]:
     """Seconds of the best of a few runs, and how much memory they took at most.
+
+    Both sides take turns, so that whatever else the machine does meets both alike.
 
     Args:
         port: The row.
-        side: "ours" or "reference".
         kind: Type of numbers.
         device: Where to run.
-        file: Takes the output, for the comparison.
+        clock: A key of CLOCKS.
+
+    Returns:
+        "ours" and, if there is a reference, "reference", which also says the largest difference
+        over the reference's spread.
     """
     state = port.state()
-    if side == "ours":
-        net, ask = port.ours(state), port.ask
-    else:
-        assert port.reference is not None
-        net, ask = port.reference(), port.ask_reference
-        net.load_state_dict(state)
+    own: Any = port.ours(state)
+    own.to(memory_format=torch.channels_last)  # as our networks are loaded
+    sides: dict[str, tuple[nn.Module, Callable[[Any, Tensor], Tensor]]] = {"ours": (own, port.ask)}
+    if port.reference is not None and not port.missing():
+        reference = port.reference()
+        reference.load_state_dict(state)
+        sides["reference"] = (reference, port.ask_reference)
     del state
-    net = net.eval().requires_grad_(False).to(device, getattr(torch, kind))
-    if side == "ours":
-        net = net.to(memory_format=torch.channels_last)  # as our networks are loaded
+    for net, _ask in sides.values():
+        net.eval().requires_grad_(False).to(device, getattr(torch, kind))
     x = torch.randn(port.shape, generator=torch.Generator().manual_seed(3))
     x = x.to(device, getattr(torch, kind))
-    before = _reset_peak(device)
-    seconds = []
+    now = CLOCKS[clock]
+    facts: dict[str, Fact] = {side: {"seconds": math.inf, "peak_mb": 0.0} for side in sides}
+    results: dict[str, Tensor] = {}
     with torch.inference_mode():
-        for _round in range(1 + ROUNDS):
-            started = time.perf_counter()
-            result = ask(net, x)
-            _synchronise(device)
-            seconds.append(time.perf_counter() - started)
-    peak = _peak_mb(device) - before
-    np.save(file, result.float().cpu().numpy())
-    return {"seconds": min(seconds[1:]), "peak_mb": peak}
+        opened = time.perf_counter()
+        for number in range(1 + MOST_ROUNDS):
+            if number > ROUNDS and time.perf_counter() - opened > QUICK:
+                break
+            for side, (net, ask) in sides.items():
+                results.pop(side, None)
+                before = _reset_peak(device)
+                started = now()
+                results[side] = ask(net, x)
+                _synchronise(device)
+                seconds = now() - started
+                if number:
+                    facts[side]["seconds"] = min(facts[side]["seconds"], seconds)
+                    facts[side]["peak_mb"] = max(facts[side]["peak_mb"], _peak_mb(device) - before)
+    if "reference" in results:
+        ours, theirs = (results[side].float().cpu() for side in ("ours", "reference"))
+        difference = (ours - theirs).abs().max() / theirs.std()
+        facts["reference"]["difference"] = float(difference)
+    return facts
 
 
 def _reset_peak(device: str) -> float:
     """Start measuring memory; returns what is to be taken off."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        return 0.0
+        return torch.cuda.memory_allocated() / 2**20
     with contextlib.suppress(OSError):  # Linux: forget the peak of loading
         Path("/proc/self/clear_refs").write_text("5")
     return _peak_mb(device)
@@ -192,15 +203,15 @@ def _synchronise(device: str) -> None:
         torch.mps.synchronize()
 
 
-def _machine(device: str, threads: int) -> str:
+def _machine(device: str, threads: int, clock: str) -> str:
     where = (
         torch.cuda.get_device_name()
         if device == "cuda"
         else f"{threads or torch.get_num_threads()} threads"
     )
     return (
-        f"PyTorch {torch.__version__}, {device} ({where}), best of {ROUNDS} runs after a first, random"
-        " weights, peak above the loaded network" + (" included" if device == "cuda" else "") + "."
+        f"PyTorch {torch.__version__}, {device} ({where}), {clock} time, best of {ROUNDS} or more"
+        " runs after a first, in turns, random weights, peak above the loaded networks."
     )
 
 
