@@ -109,6 +109,7 @@ def build_object(
     view, shaping = observation.view, shaping or Shaping()
     report = stage("Shaping the solid")
     observation = _cut_at(observation, shaping.cut_threshold)
+    pictured = observation.mask  # the picture has the thing's colours nowhere else
     mirror = find_mirror(observation)
     if shaping.symmetry == "x" or (shaping.symmetry == "auto" and mirror.is_strong):
         observation = made_symmetric(observation, mirror)
@@ -136,7 +137,7 @@ def build_object(
 
     finish = replace(finish or Finish(), delight=shaping.delight, relief=shaping.bump)
     side = observation.colour.shape[0]
-    mask = enlarge(observation.mask, side, side)
+    mask = enlarge(pictured, side, side)
     is_frontal = mirror.is_strong or shaping.symmetry == "x"
     dress = Dress(observation.colour, mask, observation.up, _behind(observation), is_frontal)
     return finish_object(positions, faces, view, dress, texture_size, size_m, stage, frame, finish)

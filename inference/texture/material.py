@@ -100,17 +100,17 @@ def make_material(
             found = (found + light_beyond(colours, finish.albedo, depth)) / 2
         return found
 
-    original = crop
-    if finish.delight > 0:
-        crop = without_light(crop, light(crop, inside), finish.delight)
+    original, lit = crop, 1 - drawn(crop, inside)
+    delight = lit * finish.delight
+    if delight > 0:
+        crop = without_light(crop, light(crop, inside), delight)
     imagined = None
     if elsewhere is None:
         # The fit alone: a network's guess of the paint leaves pattern in the light.
         side = min(SIDE, original.shape[0])
         depth = _resized(original, inside, side)[1]
         seen = _normals_in_crop(positions, faces, normals, view, side, depth)
-        left = (1 - finish.delight) * (1 - drawn(original, inside))
-        imagined = _imagined(crop, inside, shading.log(seen) * np.float32(left))
+        imagined = _imagined(crop, inside, shading.log(seen) * np.float32(lit - delight))
     report(0.25)
     base = paint(
         positions, faces, atlas, view, crop, inside, lambda s: report(0.25 + 0.45 * s),

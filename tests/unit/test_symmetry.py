@@ -82,6 +82,16 @@ def test_the_setting_shapes_the_mesh(symmetry, is_even):
     assert (difference < 0.02) == is_even
 
 
+def test_what_symmetry_adds_is_not_painted_with_the_background():
+    observation = figure(wave=0.45)
+    colour = np.where(observation.mask[..., None] > 0, observation.colour, (1.0, 0.0, 1.0))
+    observation = replace(observation, colour=colour.astype(np.float32))
+    stage = lambda name: lambda share: None  # noqa: E731
+    made = build_object(observation, "low", 256, 1.0, stage, Shaping(symmetry="x"))
+    red, green, blue = np.moveaxis(made.material.base_color.astype(int), -1, 0)
+    assert not ((red > 200) & (green < 60) & (blue > 200)).any()
+
+
 def test_a_frontal_symmetric_thing_stands_upright():
     stage = lambda name: lambda share: None  # noqa: E731
     upright = build_object(figure(), "low", 256, 1.0, stage).frame.rotation
