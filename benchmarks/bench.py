@@ -20,6 +20,9 @@ def main() -> int:
     parser.add_argument("--views", type=int, default=2, help="pictures of each object, 1 to 4")
     parser.add_argument("--limit", type=int, help="only so many objects")
     parser.add_argument("--photos", type=Path, help="folder of pictures to use as backgrounds")
+    parser.add_argument(
+        "--orbits", type=int, default=2, help="objects to reconstruct from 16 photos; 0 for none"
+    )
     parser.add_argument("--count", type=int, default=100, help="pictures of the batch; 0 for none")
     parser.add_argument("--gui-json", type=Path, help="facts written by the tests in tests/gui")
     parser.add_argument("--models", action="store_true", help="time the downloadable networks too")
@@ -42,6 +45,12 @@ def main() -> int:
     if arguments.objects is not None:
         limit = ["--limit", str(arguments.limit)] if arguments.limit is not None else []
         sections.append(("NEURAL FIELD", _run("field.py", out, *limit)))
+        if arguments.orbits:
+            options = ["--objects", str(arguments.objects), "--limit", str(arguments.orbits)]
+            orbits = out / "orbits"
+            _run("orbit.py", orbits, *options)
+            options = ["--orbits", str(orbits), "--views", "16"]
+            sections.append(("PHOTOS", _run("views.py", out / "views.json", *options)))
     if arguments.models:
         sections.append(("MODELS", _run("models.py", out)))
     for name, script in (("UV MAPS", "uv.py"), ("MATCHED CAMERA", "matched_camera.py")):
