@@ -83,7 +83,7 @@ def test_the_setting_shapes_the_mesh(symmetry, is_even):
 
 
 def test_what_symmetry_adds_is_not_painted_with_the_background():
-    observation = figure(wave=0.45)
+    observation = figure(wave=0.2)
     colour = np.where(observation.mask[..., None] > 0, observation.colour, (1.0, 0.0, 1.0))
     observation = replace(observation, colour=colour.astype(np.float32))
     stage = lambda name: lambda share: None  # noqa: E731
