@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import math
 import subprocess
@@ -179,7 +180,9 @@ def _reset_peak(device: str) -> float:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20
-    with contextlib.suppress(OSError):  # Linux: forget the peak of loading
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)  # Linux: what was freed must not hide what is taken
+    with contextlib.suppress(OSError):  # and the peak so far is forgotten
         Path("/proc/self/clear_refs").write_text("5")
     return _peak_mb(device)
 
