@@ -49,7 +49,7 @@ def agreed_turns(pairs: Ints, turns: Doubles, weights: Doubles) -> Doubles:
     Returns:
         (N, 3, 3) world-to-camera rotations; pictures in no pair have any.
     """
-    found = _along_tree(pairs, turns, weights, int(pairs.max()) + 1)
+    found: Doubles = _along_tree(pairs, turns, weights, int(pairs.max()) + 1)
     for _ in range(ROUNDS):
         # Pairs that are far off count for little.
         trust = weights / (1 + (degrees_off(pairs, turns, found) / AGREES) ** 2) ** 2
@@ -59,7 +59,7 @@ def agreed_turns(pairs: Ints, turns: Doubles, weights: Doubles) -> Doubles:
         np.add.at(total, a, trust[:, None, None] * (turns.transpose(0, 2, 1) @ found[b]))
         left, _, right = np.linalg.svd(total)
         left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]
-        found = left @ right
+        found = np.matmul(left, right).astype(np.float64)
     return found
 
 
