@@ -91,26 +91,23 @@ def make_material(
     surface = map_surface(faces, atlas)
     report(0.15)
     normals = vertex_normals(positions, faces)
-    shading, highlights = _light(positions, faces, normals, view, crop, inside)
-
-    def light(colours: Floats, depth: Floats) -> Floats:
-        seen = _normals_in_crop(positions, faces, normals, view, colours.shape[0], depth)
-        found = shading.log(seen)
-        if finish.albedo is not None:  # the errors of the two differ
-            found = (found + light_beyond(colours, finish.albedo, depth)) / 2
-        return found
-
-    original, lit = crop, 1 - drawn(crop, inside)
+    seen = _normals_in_crop(positions, faces, normals, view, min(FIT_SIDE, crop.shape[0]))
+    shading, highlights = _light(seen, crop, inside)
+    lit = 1 - drawn(crop, inside)
     delight = lit * finish.delight
     if delight > 0:
-        crop = without_light(crop, light(crop, inside), delight)
+        light = shading.log(_continued(seen, crop.shape[0]))
+        if finish.albedo is not None:  # the errors of the two differ
+            light = (light + light_beyond(crop, finish.albedo, inside)) / 2
+        crop = without_light(crop, light, delight)
     imagined = None
     if elsewhere is None:
-        # The fit alone: a network's guess of the paint leaves pattern in the light.
-        side = min(SIDE, original.shape[0])
-        depth = _resized(original, inside, side)[1]
-        seen = _normals_in_crop(positions, faces, normals, view, side, depth)
-        imagined = _imagined(crop, inside, shading.log(seen) * np.float32(lit - delight))
+        # What lights the near side does not light the far one. The fit alone: a network's guess of the
+        # paint leaves pattern in the light.
+        side = min(SIDE, crop.shape[0])
+        depth = shrink(inside, side, side) * np.float32(side / inside.shape[0])
+        left = shading.log(_continued(seen, side)) * np.float32(lit - delight)
+        imagined = far_side(without_light(shrink(crop, side, side), left, 1.0), depth)
     report(0.25)
     base = paint(
         positions, faces, atlas, view, crop, inside, lambda s: report(0.25 + 0.45 * s),
@@ -130,28 +127,12 @@ def make_material(
     return MaterialArrays(base, round(roughness, 3), 0.0, normal, occlusion)
 
 
-def _resized(crop: Floats, inside: Floats, side: int) -> tuple[Floats, Floats]:
-    """A smaller crop, and the distances in its pixels."""
-    scale = np.float32(side / inside.shape[0])
-    return shrink(crop, side, side), shrink(inside, side, side) * scale
-
-
-def _imagined(crop: Floats, inside: Floats, light_log: Floats) -> Floats:
-    """(B, B, 3) the far side; what lights the near side does not light it."""
-    side = min(SIDE, crop.shape[0])
-    colours, depth = _resized(crop, inside, side)
-    return far_side(without_light(colours, enlarge(light_log, side, side), 1.0), depth)
-
-
-def _light(
-    positions: Floats, faces: Ints, normals: Floats, view: CropView, crop: Floats, inside: Floats
-) -> tuple[Shading, float]:
+def _light(seen: Floats, crop: Floats, inside: Floats) -> tuple[Shading, float]:
     """The light on the visible surface, and the share of it in highlights.
 
     A highlight is clearly brighter than the fitted light allows, nearly white, and small.
     """
-    side = min(FIT_SIDE, crop.shape[0])
-    seen = _normals_in_crop(positions, faces, normals, view, side, None)
+    side = len(seen)
     step = crop.shape[0] / side
     spots = ((np.arange(side) + 0.5) * step).astype(np.int64)
     colours = blur(crop, 0.5 * step)[spots][:, spots] if step > 1 else crop
@@ -171,35 +152,28 @@ def _light(
 
 
 def _normals_in_crop(
-    positions: Floats,
-    faces: Ints,
-    normals: Floats,
-    view: CropView,
-    side: int,
-    inside: Floats | None,
+    positions: Floats, faces: Ints, normals: Floats, view: CropView, side: int
 ) -> Floats:
-    """(side, side, 3) normal of the first surface at each pixel; 0 where there is none.
-
-    With ``inside`` given, found on a smaller grid and continued beyond the silhouette.
-    """
-    coarse = min(side, FIT_SIDE)
+    """(side, side, 3) normal of the first surface at each pixel; 0 where there is none."""
     triangles = split_faces(faces)
     turned = triangle_normals(positions[triangles])
     front = (turned * positions[triangles[:, 0]]).sum(axis=1) < 0
     triangles = triangles[front]
-    points = view.crop_coordinates(positions, coarse)[triangles]
+    points = view.crop_coordinates(positions, side)[triangles]
     depth = positions[triangles][..., 2]
-    nearest = depth_buffer(points, depth, coarse, coarse).ravel()
-    found = np.zeros((coarse * coarse, 3), np.float32)
-    for part in fragments(points, coarse, coarse):
+    nearest = depth_buffer(points, depth, side, side).ravel()
+    found = np.zeros((side * side, 3), np.float32)
+    for part in fragments(points, side, side):
         here = 1 / (part.weights / depth[part.triangle]).sum(axis=1)
         first = here <= nearest[part.pixel] * (1 + 1e-6)
         corners = triangles[part.triangle[first]]
         found[part.pixel[first]] = np.einsum("nk,nkc->nc", part.weights[first], normals[corners])
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    image = found.reshape(coarse, coarse, 3)
-    if inside is None:
-        return image
+    return found.reshape(side, side, 3)
+
+
+def _continued(image: Floats, side: int) -> Floats:
+    """(side, side, 3) normals enlarged, and continued beyond the silhouette."""
     known = np.linalg.norm(image, axis=-1) > 0.5
     if not known.any():
         return np.zeros((side, side, 3), np.float32)
