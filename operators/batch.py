@@ -1,5 +1,8 @@
 """Many pictures become files. One after another, going on after a bad one, resuming."""
 
+# pyright: reportAttributeAccessIssue=false
+# FolderBatch has its properties from the operators that it is mixed into.
+
 import hashlib
 import json
 import time
@@ -28,7 +31,7 @@ from .export import SUFFIXES, OutputUnusable, write_result, writing_to
 from .generate import cursor_progress, provenance
 from .import_picture import EXTENSIONS
 from .options import DEVICES, ReconstructionOptions
-from .preferences import preferred_device
+from .preferences import chosen_device
 from .request import request_from, settings_from
 from .scene.build import Built, add_reconstruction
 from .worker import Reconstructing, free_models
@@ -120,25 +123,11 @@ class Assignment:
     build: Callable[[bpy.types.Scene, Reconstruction], Built]
 
 
-def convert(
-    plans: Sequence[Plan],
-    template: Request,
-    file_format: str,
-    *,
-    overwrite: bool = False,
-    on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
-    on_progress: Callable[[float, str], None] = lambda _fraction, _stage: None,
-) -> list[Outcome]:
-    """Turn pictures into files; as ``carry_out``.
+Assign = Callable[[Plan], Assignment]
 
-    Args:
-        plans: From ``plan_outputs``.
-        template: The settings; its source is replaced by each picture.
-        file_format: A key of ``export.SUFFIXES``.
-        overwrite: Replace files that are in the way.
-        on_outcome: Called after each picture.
-        on_progress: Called with the finished share of the whole and the stage in words.
-    """
+
+def of_pictures(template: Request) -> Assign:
+    """Assign each plan's picture to the pipeline, with the template's settings."""
 
     def assign(plan: Plan) -> Assignment:
         request = replace(template, source=PictureFile(plan.picture))
@@ -162,19 +151,12 @@ def convert(
             build,
         )
 
-    return carry_out(
-        plans,
-        assign,
-        file_format,
-        overwrite=overwrite,
-        on_outcome=on_outcome,
-        on_progress=on_progress,
-    )
+    return assign
 
 
 def carry_out(
     plans: Sequence[Plan],
-    assign: Callable[[Plan], Assignment],
+    assign: Assign,
     file_format: str,
     *,
     overwrite: bool = False,
@@ -228,7 +210,7 @@ def carry_out(
 
 def _convert_one(
     plan: Plan,
-    assign: Callable[[Plan], Assignment],
+    assign: Assign,
     file_format: str,
     overwrite: bool,
     show: Callable[[Progress], None],
@@ -368,24 +350,15 @@ def _log(folder: Path, outcome: Outcome) -> None:
         log.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-class IMAGE_TO_MESH_OT_batch(ReconstructionOptions, bpy.types.Operator):
-    """Turn every picture of a folder into a file.
+class FolderBatch(session.WhileIdle):
+    """What the operators that turn a folder's inputs into files share.
 
-    Waits until all are done. A bad picture is logged in the output folder's ``batch.jsonl`` and the
+    Waits until all are done. A bad input is logged in the output folder's ``batch.jsonl`` and the
     rest go on; calling it again goes on where it stopped.
     """
 
-    bl_idname = "image_to_mesh.batch"
-    bl_label = "Image to Mesh Batch"
-    bl_description = "Turn every picture of a folder into a mesh file"
-    bl_options = {"INTERNAL"}
+    inputs = ""  # what the folder holds, in words
 
-    directory: StringProperty(
-        name="Pictures",
-        description="Folder that holds the pictures",
-        subtype="DIR_PATH",
-        options={"SKIP_SAVE"},
-    )
     output: StringProperty(
         name="Output",
         description="Folder for the results; made when it does not exist",
@@ -415,28 +388,28 @@ class IMAGE_TO_MESH_OT_batch(ReconstructionOptions, bpy.types.Operator):
         options={"SKIP_SAVE"},
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        reason = session.busy_reason()
-        if reason is not None:
-            cls.poll_message_set(reason)
-        return reason is None
+    def find(self, folder: Path) -> Sequence[Path]:
+        """The folder's inputs; an ``OutputError`` when there are none."""
+        raise NotImplementedError
+
+    def assigned(self, device: str) -> Assign:
+        """How each of them is carried out."""
+        raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if not self.directory or not self.output:
             self.report(
-                {"ERROR"}, "Give both folders: directory with pictures, output for results."
+                {"ERROR"},
+                f"Give both folders: directory with {self.inputs}, output for results.",
             )
             return {"CANCELLED"}
         output = Path(bpy.path.abspath(self.output))
-        device = preferred_device() if self.device == "AUTO" else self.device
         try:
-            pictures = pictures_in(Path(bpy.path.abspath(self.directory)))
-            template = request_from(self, PictureFile(Path()), None, device)
+            found = self.find(Path(bpy.path.abspath(self.directory)))
             with cursor_progress(context) as show:
-                outcomes = convert(
-                    plan_outputs(pictures, output),
-                    template,
+                outcomes = carry_out(
+                    plan_outputs(found, output),
+                    self.assigned(chosen_device(self.device)),
                     self.format.lower(),
                     overwrite=self.overwrite,
                     on_progress=lambda fraction, stage: show(Progress(fraction, stage)),
@@ -452,3 +425,26 @@ class IMAGE_TO_MESH_OT_batch(ReconstructionOptions, bpy.types.Operator):
             f" {output / LOG_NAME}",
         )
         return {"FINISHED"}
+
+
+class IMAGE_TO_MESH_OT_batch(FolderBatch, ReconstructionOptions, bpy.types.Operator):
+    """Turn every picture of a folder into a file; see ``FolderBatch``."""
+
+    bl_idname = "image_to_mesh.batch"
+    bl_label = "Image to Mesh Batch"
+    bl_description = "Turn every picture of a folder into a mesh file"
+    bl_options = {"INTERNAL"}
+    inputs = "pictures"
+
+    directory: StringProperty(
+        name="Pictures",
+        description="Folder that holds the pictures",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
+    )
+
+    def find(self, folder: Path) -> Sequence[Path]:
+        return pictures_in(folder)
+
+    def assigned(self, device: str) -> Assign:
+        return of_pictures(request_from(self, PictureFile(Path()), None, device))

@@ -53,10 +53,8 @@ class _CutOutWork:
         return cut
 
 
-class _CutOutOperator:
-    """What both operators below share."""
-
-    as_mask = False
+class WithPicture:
+    """Mixed into operators that cut out the panel's picture."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -66,6 +64,12 @@ class _CutOutOperator:
         if reason is not None:
             cls.poll_message_set(reason)
         return reason is None
+
+
+class _CutOutOperator(WithPicture):
+    """What both operators below share."""
+
+    as_mask = False
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return self._start(context, wait=False)

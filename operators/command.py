@@ -17,11 +17,11 @@ from ..inference.contracts import PictureFile, Request, Shaping
 from ..inference.errors import ImageToMeshError
 from ..inference.views.contracts import ViewsRequest
 from . import session
-from .batch import Outcome, Plan, convert, pictures_in, plan_outputs
+from .batch import Outcome, Plan, carry_out, of_pictures, pictures_in, plan_outputs
 from .export import SUFFIXES
-from .photo_batch import convert_photos, photo_sets
+from .photo_batch import of_photos, photo_sets
 from .photos import PHOTO_STAGES
-from .preferences import preferred_device
+from .preferences import chosen_device
 from .request import STAGES, device_named, model_choices
 
 NAME = "image_to_mesh"
@@ -63,21 +63,18 @@ def run_cli(argv: Sequence[str]) -> int:
         return FAILED
     try:
         if arguments.photos:
-            outcomes = convert_photos(
-                _photo_plans(arguments),
-                _photo_template(arguments),
-                _file_format(arguments),
-                overwrite=arguments.overwrite,
-                on_outcome=tell,
-            )
+            inputs, assign = _photo_sets(arguments), of_photos(_photo_template(arguments))
+            is_one = len(inputs) == 1
         else:
-            outcomes = convert(
-                _plans(arguments),
-                _template(arguments),
-                _file_format(arguments),
-                overwrite=arguments.overwrite,
-                on_outcome=tell,
-            )
+            inputs, assign = _pictures(arguments), of_pictures(_template(arguments))
+            is_one = not arguments.pictures[0].is_dir()
+        outcomes = carry_out(
+            _plans(arguments, inputs, is_one),
+            assign,
+            _file_format(arguments),
+            overwrite=arguments.overwrite,
+            on_outcome=tell,
+        )
     except ImageToMeshError as error:
         _complain(str(error))
         return FAILED
@@ -207,31 +204,26 @@ def _file_format(arguments: argparse.Namespace) -> str:
     return arguments.format or _output_file_format(arguments) or "glb"
 
 
-def _plans(arguments: argparse.Namespace) -> list[Plan]:
-    named = _output_file_format(arguments)
-    if (
-        named is not None
-        and named == _file_format(arguments)
-        and not arguments.pictures[0].is_dir()
-    ):
-        output = arguments.output
-        return [Plan(arguments.pictures[0], output.parent, output.stem)]
+def _pictures(arguments: argparse.Namespace) -> list[Path]:
     pictures: list[Path] = []
     for picture in arguments.pictures:
         pictures += pictures_in(picture) if picture.is_dir() else [picture]
-    return plan_outputs(pictures, arguments.output)
+    return pictures
 
 
-def _photo_plans(arguments: argparse.Namespace) -> list[Plan]:
-    sets = [found for path in arguments.photos for found in photo_sets(path)]
+def _photo_sets(arguments: argparse.Namespace) -> list[Path]:
+    return [found for path in arguments.photos for found in photo_sets(path)]
+
+
+def _plans(arguments: argparse.Namespace, inputs: list[Path], is_one: bool) -> list[Plan]:
+    """Plan the inputs; if there ``is_one``, --output may name its file."""
     named = _output_file_format(arguments)
-    if len(sets) == 1 and named is not None and named == _file_format(arguments):
-        return [Plan(sets[0], arguments.output.parent, arguments.output.stem)]
-    return plan_outputs(sets, arguments.output)
+    if is_one and named is not None and named == _file_format(arguments):
+        return [Plan(inputs[0], arguments.output.parent, arguments.output.stem)]
+    return plan_outputs(inputs, arguments.output)
 
 
 def _photo_template(arguments: argparse.Namespace) -> ViewsRequest:
-    device = preferred_device() if arguments.device == "auto" else arguments.device
     subject, cameras = arguments.subject, arguments.cameras
     return ViewsRequest(
         kind="object" if subject == "thing" else subject,
@@ -243,14 +235,13 @@ def _photo_template(arguments: argparse.Namespace) -> ViewsRequest:
         texture_size=arguments.texture_size,
         size_m=arguments.size,
         fov_x=arguments.fov,
-        device=device_named(device),
+        device=device_named(chosen_device(arguments.device)),
         models=model_choices({s: getattr(arguments, f"{s}_model") for s in PHOTO_STAGES}),
         seed=arguments.seed,
     )
 
 
 def _template(arguments: argparse.Namespace) -> Request:
-    device = preferred_device() if arguments.device == "auto" else arguments.device
     return Request(
         source=PictureFile(Path()),
         engine=arguments.engine,
@@ -260,7 +251,7 @@ def _template(arguments: argparse.Namespace) -> Request:
         size_m=arguments.size,
         is_solid=arguments.solid,
         fov_x=arguments.fov,
-        device=device_named(device),
+        device=device_named(chosen_device(arguments.device)),
         seed=arguments.seed,
         models=model_choices({stage: getattr(arguments, f"{stage}_model") for stage in STAGES}),
         shaping=Shaping(

@@ -24,7 +24,7 @@ from ..inference.errors import ImageToMeshError, PictureError
 from ..inference.job import Job
 from . import session, shaping
 from .options import DEVICES, OPTION_NAMES, ReconstructionOptions, variants_property
-from .preferences import preferred_device
+from .preferences import chosen_device
 from .request import (
     image_named,
     mask_from_image,
@@ -241,7 +241,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         else:
             raise PictureError("No picture is chosen: open one in the Image to Mesh tab first.")
         mask = mask_from_image(image_named(self.mask)) if self.mask else None
-        device = preferred_device() if self.device == "AUTO" else self.device
+        device = chosen_device(self.device)
         request = request_from(self, source, mask, device)
         work = Reconstructing(keeps_models=self.variants > 1)
         return Delivery(

@@ -14,7 +14,7 @@ EXTENSIONS = (
 )  # fmt: skip
 
 
-class IMAGE_TO_MESH_OT_import_picture(ImportHelper, bpy.types.Operator):
+class IMAGE_TO_MESH_OT_import_picture(session.WhileIdle, ImportHelper, bpy.types.Operator):
     """Choose a picture on disk and generate."""
 
     bl_idname = "image_to_mesh.import_picture"
@@ -25,13 +25,6 @@ class IMAGE_TO_MESH_OT_import_picture(ImportHelper, bpy.types.Operator):
     filter_glob: StringProperty(
         default=";".join(f"*{extension}" for extension in EXTENSIONS), options={"HIDDEN"}
     )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        reason = session.busy_reason()
-        if reason is not None:
-            cls.poll_message_set(reason)
-        return reason is None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:

@@ -58,7 +58,7 @@ def _verify(task: _ModelTask, report: worker.Report) -> News:
     return News((f"{task.entry.label} is what was installed.",))
 
 
-class _ModelOperator:
+class _ModelOperator(session.WhileIdle):
     """What the operators below share."""
 
     model: EnumProperty(
@@ -67,13 +67,6 @@ class _ModelOperator:
         items=ITEMS,
         options={"SKIP_SAVE"},
     )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        reason = session.busy_reason()
-        if reason is not None:
-            cls.poll_message_set(reason)
-        return reason is None
 
     def _run(
         self,
@@ -199,20 +192,13 @@ class IMAGE_TO_MESH_OT_delete_model(_ModelOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class IMAGE_TO_MESH_OT_free_memory(bpy.types.Operator):
+class IMAGE_TO_MESH_OT_free_memory(session.WhileIdle, bpy.types.Operator):
     """Drop all downloaded networks from memory."""
 
     bl_idname = "image_to_mesh.free_memory"
     bl_label = "Free Memory Now"
     bl_description = "Drop downloaded networks from the graphics card's memory and the main memory"
     bl_options = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        reason = session.busy_reason()
-        if reason is not None:
-            cls.poll_message_set(reason)
-        return reason is None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         worker.free_models()

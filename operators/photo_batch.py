@@ -1,15 +1,15 @@
 """Many sets of photos, or many clips, become files."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, StringProperty
+from bpy.props import StringProperty
 
-from ..inference.contracts import Progress, Reconstruction
-from ..inference.errors import ImageToMeshError, OutputError
+from ..inference.contracts import Reconstruction
+from ..inference.errors import OutputError
 from ..inference.job import Job
 from ..inference.views.contracts import (
     PICTURE_FOLDERS,
@@ -18,14 +18,10 @@ from ..inference.views.contracts import (
     ViewsRequest,
 )
 from . import session
-from .batch import LOG_NAME, Assignment, Outcome, Plan, carry_out, plan_outputs
-from .export import SUFFIXES
-from .generate import cursor_progress
+from .batch import Assign, Assignment, FolderBatch, Plan
 from .import_picture import EXTENSIONS
-from .options import DEVICES
 from .photo_options import PhotoOptions, SharedOptions
 from .photos import ViewsWork, photos_request, provenance, settings_of
-from .preferences import preferred_device
 from .scene.build import Built
 from .scene.photos import add_views
 
@@ -65,25 +61,8 @@ def _has_video(folder: Path) -> bool:
     return folder.is_dir() and any(p.suffix.lower() in VIDEO_EXTENSIONS for p in folder.iterdir())
 
 
-def convert_photos(
-    plans: Sequence[Plan],
-    template: ViewsRequest,
-    file_format: str,
-    *,
-    overwrite: bool = False,
-    on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
-    on_progress: Callable[[float, str], None] = lambda _fraction, _stage: None,
-) -> list[Outcome]:
-    """Turn sets of photos into files; as ``batch.carry_out``.
-
-    Args:
-        plans: Each picture of a plan is a folder of photos or a video.
-        template: The settings; its inputs are replaced by each set.
-        file_format: A key of ``export.SUFFIXES``.
-        overwrite: Replace files that are in the way.
-        on_outcome: Called after each set.
-        on_progress: Called with the finished share of the whole and the stage in words.
-    """
+def of_photos(template: ViewsRequest) -> Assign:
+    """Assign each plan's folder of photos or video to the pipeline, with the template's settings."""
 
     def assign(plan: Plan) -> Assignment:
         request = replace(template, inputs=(plan.picture,))
@@ -104,14 +83,7 @@ def convert_photos(
             build,
         )
 
-    return carry_out(
-        plans,
-        assign,
-        file_format,
-        overwrite=overwrite,
-        on_outcome=on_outcome,
-        on_progress=on_progress,
-    )
+    return assign
 
 
 def _fingerprint(path: Path) -> str:
@@ -124,17 +96,14 @@ def _fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-class IMAGE_TO_MESH_OT_batch_photos(PhotoOptions, SharedOptions, bpy.types.Operator):
-    """Turn every set of photos and every clip of a folder into a file.
-
-    Waits until all are done. A bad set is logged in the output folder's ``batch.jsonl`` and the
-    rest go on; calling it again goes on where it stopped.
-    """
+class IMAGE_TO_MESH_OT_batch_photos(FolderBatch, PhotoOptions, SharedOptions, bpy.types.Operator):
+    """Turn every set of photos and every clip of a folder into a file; see ``FolderBatch``."""
 
     bl_idname = "image_to_mesh.batch_photos"
     bl_label = "Photos to Mesh Batch"
     bl_description = "Turn every set of photos and every clip of a folder into a mesh file"
     bl_options = {"INTERNAL"}
+    inputs = "photos"
 
     directory: StringProperty(
         name="Photos",
@@ -142,68 +111,12 @@ class IMAGE_TO_MESH_OT_batch_photos(PhotoOptions, SharedOptions, bpy.types.Opera
         subtype="DIR_PATH",
         options={"SKIP_SAVE"},
     )
-    output: StringProperty(
-        name="Output",
-        description="Folder for the results; made when it does not exist",
-        subtype="DIR_PATH",
-        options={"SKIP_SAVE"},
-    )
-    format: EnumProperty(
-        name="Format",
-        description="File format of the results",
-        items=[
-            (name.upper(), name.upper(), f"Write {suffix}") for name, suffix in SUFFIXES.items()
-        ],
-        default="GLB",
-        options={"SKIP_SAVE"},
-    )
-    device: EnumProperty(
-        name="Device",
-        description="Where networks run; Automatic follows the preferences",
-        items=DEVICES,
-        default="AUTO",
-        options={"SKIP_SAVE"},
-    )
-    overwrite: BoolProperty(
-        name="Overwrite",
-        description="Replace files that are in the way, finished results included",
-        default=False,
-        options={"SKIP_SAVE"},
-    )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        reason = session.busy_reason()
-        if reason is not None:
-            cls.poll_message_set(reason)
-        return reason is None
+    def find(self, folder: Path) -> Sequence[Path]:
+        return photo_sets(folder)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        if not self.directory or not self.output:
-            self.report({"ERROR"}, "Give both folders: directory with photos, output for results.")
-            return {"CANCELLED"}
-        output = Path(bpy.path.abspath(self.output))
-        device = preferred_device() if self.device == "AUTO" else self.device
-        try:
-            sets = photo_sets(Path(bpy.path.abspath(self.directory)))
-            with cursor_progress(context) as show:
-                outcomes = convert_photos(
-                    plan_outputs(sets, output),
-                    photos_request(self, (), (), device),
-                    self.format.lower(),
-                    overwrite=self.overwrite,
-                    on_progress=lambda fraction, stage: show(Progress(fraction, stage)),
-                )
-        except ImageToMeshError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        counts = {s: sum(o.status == s for o in outcomes) for s in ("done", "skipped", "error")}
-        self.report(
-            {"WARNING" if counts["error"] else "INFO"},
-            f"{counts['done']} made, {counts['skipped']} kept, {counts['error']} failed: see"
-            f" {output / LOG_NAME}",
-        )
-        return {"FINISHED"}
+    def assigned(self, device: str) -> Assign:
+        return of_photos(photos_request(self, (), (), device))
 
 
 CLASSES = (IMAGE_TO_MESH_OT_batch_photos,)

@@ -32,7 +32,7 @@ from .photo_options import (
     PhotoOptions,
     SharedOptions,
 )
-from .preferences import preferred_device
+from .preferences import chosen_device
 from .request import NARROWEST_FOV, device_named, model_choices, source_from_image
 from .scene.photos import PreparedViews, add_views, known_view
 from .target import Target
@@ -259,7 +259,7 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.
         """What is to be done; None, with the reason reported, when it cannot."""
         scene = cast("bpy.types.Scene", context.scene)
         inputs: tuple[Path | PicturePixels, ...] = self._given()
-        device = preferred_device() if self.device == "AUTO" else self.device
+        device = chosen_device(self.device)
         try:
             if not inputs:
                 self._take_from_panels(scene)

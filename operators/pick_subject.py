@@ -16,7 +16,7 @@ from ..inference.contracts import CutOut, Done, Picks, Request
 from ..inference.errors import CutOutError, ImageToMeshError, PictureError
 from ..inference.job import Job
 from . import session, worker
-from .check_cutout import checkered, mask_pixels, set_mask, show_preview
+from .check_cutout import WithPicture, checkered, mask_pixels, set_mask, show_preview
 from .generate import cursor_progress
 from .pick_marks import PickMarks
 from .preferences import preferred_device
@@ -57,7 +57,7 @@ class _PickWork:
         return cut
 
 
-class IMAGE_TO_MESH_OT_pick_subject(bpy.types.Operator):
+class IMAGE_TO_MESH_OT_pick_subject(WithPicture, bpy.types.Operator):
     """Find what is clicked on."""
 
     bl_idname = "image_to_mesh.pick_subject"
@@ -85,15 +85,6 @@ class IMAGE_TO_MESH_OT_pick_subject(bpy.types.Operator):
         default=NO_BOX,
         options={"SKIP_SAVE"},
     )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        reason = session.busy_reason()
-        if reason is None and context.scene.image_to_mesh.picture is None:
-            reason = "Choose a picture first"
-        if reason is not None:
-            cls.poll_message_set(reason)
-        return reason is None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         started = time.perf_counter()

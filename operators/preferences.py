@@ -17,6 +17,11 @@ def preferred_device() -> str:
     return getattr(_preferences(), "device", "AUTO")
 
 
+def chosen_device(identifier: str) -> str:
+    """One of ``options.DEVICES`` in any case; Automatic follows the preferences."""
+    return preferred_device() if identifier.upper() == "AUTO" else identifier
+
+
 def models_folder() -> Path:
     """Where downloaded networks are kept; it need not exist."""
     chosen = getattr(_preferences(), "models_folder", "")

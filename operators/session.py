@@ -70,6 +70,17 @@ def busy_reason() -> str | None:
     return None
 
 
+class WhileIdle:
+    """Mixed into operators that cannot run beside a job."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        reason = busy_reason()
+        if reason is not None:
+            cls.poll_message_set(reason)  # pyright: ignore[reportAttributeAccessIssue]
+        return reason is None
+
+
 def start(job: Job, finish: Finish, settings: Settings, work: str = PICTURE_WORK) -> None:
     """Run ``job`` on its thread and hand its result to ``finish`` on this one.
 

@@ -307,8 +307,8 @@ def test_progress_covers_the_whole_batch(pipeline, folder, output):
     plans = batch.plan_outputs(batch.pictures_in(folder), output)
     from image_to_mesh.inference.contracts import PictureFile, Request
 
-    batch.convert(
-        plans, Request(PictureFile(Path())), "ply",
+    batch.carry_out(
+        plans, batch.of_pictures(Request(PictureFile(Path()))), "ply",
         on_progress=lambda fraction, stage: seen.append((fraction, stage)),
     )  # fmt: skip
     fractions = [fraction for fraction, _stage in seen]

@@ -131,7 +131,7 @@ def test_ctrl_c_is_status_1(pipeline, pictures, capsys, monkeypatch):
     def interrupted(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "convert", interrupted)
+    monkeypatch.setattr(command, "carry_out", interrupted)
     assert run_cli([str(pictures / "a.png")]) == 1
     assert "interrupted: run the same again" in capsys.readouterr().err
 

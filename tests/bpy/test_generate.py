@@ -11,7 +11,7 @@ bpy = pytest.importorskip("bpy")
 import image_to_mesh
 from image_to_mesh.inference.contracts import Cancelled, Failed, PictureFile, PicturePixels
 from image_to_mesh.inference.errors import MissingPackage
-from image_to_mesh.operators import generate, session
+from image_to_mesh.operators import preferences, session
 
 
 def objects() -> set[str]:
@@ -289,7 +289,7 @@ def test_import_menu_starts_the_same_run(pipeline, picture):
 
 
 def test_generate_uses_the_device_of_the_preferences(pipeline, picture, monkeypatch):
-    monkeypatch.setattr(generate, "preferred_device", lambda: "CPU")
+    monkeypatch.setattr(preferences, "preferred_device", lambda: "CPU")
     bpy.ops.image_to_mesh.generate(filepath=str(picture))
     assert pipeline.requests[0].device == "cpu"
 
