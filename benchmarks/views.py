@@ -36,11 +36,11 @@ from image_to_mesh.inference.views.fusion import Evidence, Grid, integrate
 from image_to_mesh.inference.views.gather import Gathered, gather
 from image_to_mesh.inference.views.geometry import Frame
 from image_to_mesh.inference.views.pinhole import undistorted
+from image_to_mesh.inference.views.preview import Watch
 from image_to_mesh.inference.views.region import Region, find_region
 from image_to_mesh.inference.views.shape import (
     Measured,
     Shape,
-    Watch,
     extract,
     measure,
     refined_shape,

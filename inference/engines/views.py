@@ -26,8 +26,9 @@ from ..views.contracts import (
 
 if TYPE_CHECKING:
     from ..views.gather import Gathered
+    from ..views.preview import PreviewMesh, Watch
     from ..views.region import Region, Setting
-    from ..views.shape import Shape, Watch
+    from ..views.shape import Shape
 
 Floats = NDArray[np.float32]
 Report = Callable[[float, str], None]
@@ -90,7 +91,8 @@ def run(request: ViewsRequest, report: Report, watch: Watch | None = None) -> Vi
         request: What to make of which pictures.
         report: Called with the finished share (0 to 1) and the stage in words; raises
             ``RunCancelled`` to stop.
-        watch: Shown the surface while it is refined, and may end the refinement early.
+        watch: Shown the surface while it is made, and may end the refinement early; see
+            ``views.preview``.
 
     Raises:
         ImageToMeshError: With a sentence for the artist.
@@ -142,10 +144,12 @@ def _shape(
     is_refined: bool,
 ) -> tuple[Shape, Region]:
     """The surface, and the region with the cameras that fit it."""
-    from ..views.shape import Watch, shape_by_fusion, shape_by_rendering
+    from ..views.preview import Watch
+    from ..views.shape import shape_by_fusion, shape_by_rendering
 
-    if not is_refined:
-        return shape_by_fusion(region, request.detail, steps.stage), region
+    watch = _in_world(watch or Watch(), request, solved, region)
+    if not is_refined or watch.is_enough():
+        return shape_by_fusion(region, request.detail, steps.stage, watch), region
     from ..device import best_device
 
     return shape_by_rendering(
@@ -154,9 +158,22 @@ def _shape(
         best_device(request.device),
         request.seed,
         steps.stage,
-        watch or Watch(),
+        watch,
         moves_cameras=solved.origin not in MEASURED,
     )
+
+
+def _in_world(watch: Watch, request: ViewsRequest, solved: Solved, region: Region) -> Watch:
+    """The same watch for previews in the region's frame: it sees them where the result will be."""
+    show = watch.show
+    if show is None:
+        return watch
+
+    def show_placed(preview: PreviewMesh) -> None:
+        placing = _placing(request, solved, region, preview.positions)
+        show(replace(preview, positions=placing.points(preview.positions)))
+
+    return replace(watch, show=show_placed)
 
 
 def place_views(

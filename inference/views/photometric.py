@@ -33,6 +33,8 @@ from .rendering import render, render_backdrop, sections
 
 Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
+Sample = Callable[[], tuple[GridField, Floats]]  # the surface, and (3, X, Y, Z) sRGB colours
+Look = Callable[[float, Sample], bool]  # given the finished share; True ends the training
 
 WIDEST, NARROWEST = 0.5, 0.2  # cells: width of the logistic function, first and last
 REFRESH = 20  # steps after which it is found anew which cells are near the surface
@@ -94,7 +96,7 @@ def refine(
     device: str,
     seed: int,
     report: Progress,
-    look: Callable[[GridField], bool] | None = None,
+    look: Look | None = None,
 ) -> Refined:
     """Train; with fewer rays per step while memory does not suffice.
 
@@ -105,7 +107,7 @@ def refine(
         device: Of PyTorch.
         seed: Of every random choice; the result on one device depends on nothing else.
         report: Called with the finished share; raises to cancel.
-        look: Shown the surface now and then; True ends the training with what there is.
+        look: Called before each step but the first; True ends the training with what there is.
 
     Raises:
         RuntimeError: Memory does not suffice for the fewest rays.
@@ -153,7 +155,7 @@ class _Run:
         self.matrices = torch.from_numpy(matrices).to(device)
         self.corners = torch.tensor(TETRAHEDRON, device=device, dtype=torch.float32)
 
-    def train(self, report: Progress, look: Callable[[GridField], bool] | None) -> Refined:
+    def train(self, report: Progress, look: Look | None) -> Refined:
         report(0.0)
         training, region = self.training, self.region
         rays = gathered_rays(
@@ -170,9 +172,9 @@ class _Run:
         for step in range(training.steps):
             part = step / training.steps
             report(0.05 + 0.95 * part)
+            if step and look is not None and look(part, radiance.sampled):
+                break
             if step % REFRESH == 0:
-                if step and look is not None and look(radiance.field()):
-                    break
                 cells.active = _near_surface(radiance.cells)
             width = WIDEST * (NARROWEST / WIDEST) ** min(1.0, part / 0.8)
             loss, error = self._loss(radiance, rays, width)

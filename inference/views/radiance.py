@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..field.grid import GridField
 from ..field.hash_grid import HashGrid, Layout
+
+Floats = NDArray[np.float32]
 
 BACKDROP = Layout(levels=4, coarsest=16, finest=128, table_bits=15, features=2, width=32)
 GREY = 0.5
@@ -53,6 +56,10 @@ class Radiance(nn.Module):
         """The surface as it is now."""
         distance = self.cells.detach()[0].cpu().numpy() * np.float32(self.spacing)
         return GridField(distance, self.origin.cpu().numpy(), self.spacing)
+
+    def sampled(self) -> tuple[GridField, Floats]:
+        """The surface as it is now, and (3, X, Y, Z) sRGB colours of its samples."""
+        return self.field(), self.cells.detach()[1:].cpu().numpy()
 
     def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """(N,) distance in cells and (N, 3) colour at (N, 3) points, clamped at the border."""

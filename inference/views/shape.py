@@ -19,6 +19,7 @@ from .contouring import contoured, reaching_far
 from .contracts import View
 from .fusion import TRUNCATION, Evidence, Grid, fuse, hull, integrate
 from .geometry import project
+from .preview import Watch, preview_of_field
 from .region import Region
 from .stereo import DepthMap, Picture, agreeing, depth_planes, neighbours_of, prepared, sweep
 
@@ -57,21 +58,6 @@ class Shape:
     made_by: str = "fused depth"
 
 
-class Watch:
-    """How a refinement is followed and ended: here, not at all."""
-
-    def wants_to_see(self) -> bool:
-        """Whether it is time for another look at the surface."""
-        return False
-
-    def show(self, positions: Floats, faces: Ints) -> None:
-        """Take (V, 3) vertices in the region's frame and (F, 4) quads as they are now."""
-
-    def is_enough(self) -> bool:
-        """Whether to stop and keep what there is."""
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What the pictures of a region say about its surface.
@@ -89,7 +75,9 @@ class Measured:
     known: float
 
 
-def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
+def shape_by_fusion(
+    region: Region, detail: Detail, stage: Stage, watch: Watch | None = None
+) -> Shape:
     """Find depth for each view, fuse it, cut it by the silhouettes, extract the surface.
 
     Args:
@@ -97,13 +85,16 @@ def shape_by_fusion(region: Region, detail: Detail, stage: Stage) -> Shape:
         detail: How fine.
         stage: Called with the name of each stage as it begins; gives a function to report that
             stage's finished share with, which raises to cancel.
+        watch: Shown the outlines' hull and the fused surface.
 
     Raises:
         PictureError: When no surface is found.
     """
-    measured = measure(region, detail, stage)
+    watch = watch or Watch()
+    measured = measure(region, detail, stage, watch)
     report = stage("Fusing")
     evidence = integrate(measured.maps, measured.grid, report)
+    _show_fused(region, measured, evidence, watch)
     return extract(region, measured, evidence, lambda: report(1.0))
 
 
@@ -134,10 +125,12 @@ def shape_by_rendering(
     Raises:
         PictureError: When no surface is found.
     """
-    measured = measure(region, detail, stage)
+    measured = measure(region, detail, stage, watch)
     report = stage("Fusing")
     evidence = integrate(measured.maps, measured.grid, report)
-    report(1.0)
+    _show_fused(region, measured, evidence, watch)
+    if watch.is_enough():
+        return extract(region, measured, evidence, lambda: report(1.0)), region
     report = stage("Refining by the pictures")
     return refined_shape(
         region,
@@ -165,11 +158,15 @@ def refined_shape(
     moves_cameras: bool,
 ) -> tuple[Shape, Region]:
     """The refinement of ``shape_by_rendering`` alone."""
-    from .photometric import Training, refine
+    from .photometric import Sample, Training, refine
 
-    def look(field: GridField) -> bool:
+    def look(share: float, sample: Sample) -> bool:
         if watch.wants_to_see():
-            watch.show(*_surface(field, lambda share: report(0.0)))
+            field, colours = sample()
+            words = f"Refined, {share:.0%}"
+            preview = preview_of_field(field, region.views, words, colours)
+            if preview is not None:
+                watch.look(preview)
         return watch.is_enough()
 
     side = round(float(np.median([_side(view, SIDES[detail]) for view in region.views])))
@@ -177,11 +174,31 @@ def refined_shape(
     start = fused(region, measured, evidence)
     refined = refine(region, start, training, device, seed, report, look)
     positions, faces = _surface(refined.field, lambda share: report(1.0))
-    shape = Shape(positions, faces, measured.known, "volume rendering")
+    made_by = "volume rendering"
+    if len(refined.losses) < training.steps:
+        made_by += f", finished early at {len(refined.losses) / training.steps:.0%}"
+    shape = Shape(positions, faces, measured.known, made_by)
     return shape, replace(region, views=refined.views)
 
 
-def measure(region: Region, detail: Detail, stage: Stage) -> Measured:
+def _show_fused(region: Region, measured: Measured, evidence: Evidence, watch: Watch) -> None:
+    if watch.show is not None:
+        preview = preview_of_field(fused(region, measured, evidence), region.views, "Fused")
+        if preview is not None:
+            watch.look(preview)
+
+
+def _show_hull(region: Region, grid: Grid, outside: Floats, watch: Watch) -> None:
+    if watch.show is None:
+        return
+    cells = np.clip(outside, -TRUNCATION, TRUNCATION).reshape(grid.shape)
+    field = GridField(cells * np.float32(grid.spacing), grid.origin, grid.spacing)
+    preview = preview_of_field(field, region.views, "Outlines")
+    if preview is not None:
+        watch.look(preview)
+
+
+def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = None) -> Measured:
     """Carve by the silhouettes and find the depth of each view; as ``shape_by_fusion``."""
     grid = Grid.over(region.half, CELLS[detail])
     outside = None
@@ -193,6 +210,7 @@ def measure(region: Region, detail: Detail, stage: Stage) -> Measured:
                 "The outlines do not fit together: check the masks, or whether the subject moved"
                 " between the pictures."
             )
+        _show_hull(region, grid, outside, watch or Watch())
     pictures = [prepared(view, _side(view, SIDES[detail])) for view in region.views]
     report = stage("Measuring depth")
     maps, partners, known = _depth_maps(region, pictures, grid, outside, NEIGHBOURS[detail], report)

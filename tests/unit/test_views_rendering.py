@@ -145,14 +145,16 @@ def test_a_refinement_is_cancelled_at_once_and_ended_early_with_its_result(regio
         refine(region, box_field(0.5), SMALL, "cpu", 0, cancel)
     shown = []
 
-    def look(field: GridField) -> bool:
-        shown.append(field)
-        return True
+    def look(share: float, sample: photometric.Sample) -> bool:
+        shown.append((share, *sample()))
+        return len(shown) == 7
 
     refined = refine(region, box_field(0.56), SMALL, "cpu", 0, silent, look)
-    assert len(shown) == 1
-    assert len(refined.losses) == photometric.REFRESH
-    np.testing.assert_array_equal(refined.field.distance, shown[0].distance)
+    assert len(shown) == len(refined.losses) == 7
+    share, field, colours = shown[-1]
+    assert share == pytest.approx(7 / SMALL.steps)
+    np.testing.assert_array_equal(refined.field.distance, field.distance)
+    assert colours.shape == (3, *field.distance.shape)
 
 
 def test_without_memory_fewer_rays_are_taken(region, monkeypatch):

@@ -1,0 +1,156 @@
+"""What is shown of a surface while it is being made, and how the artist ends its making.
+
+The interface between a reconstruction from photos and whoever started it::
+
+    finish_now = threading.Event()
+    watch = Watch(show=previews.put, finish_now=finish_now)
+    result = engines.views.run(request, report, watch)  # on the worker thread
+
+``show`` is called on the worker thread with a ``PreviewMesh`` in the world frame: the outlines' hull
+where there are masks, the fused surface, and the refined one every ``interval`` seconds. Once
+``finish_now`` is set, a refinement ends after the step that it is at, one that has not begun is left
+out, and the run goes on to texture what there is; cancelling stays what ``report`` does. Neither
+changes the result otherwise: a run that is watched but not ended gives what an unwatched one gives.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..field.grid import GridField
+from ..surface.nets import surface_nets
+from .contracts import View
+from .geometry import project
+from .visibility import triangulated
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+
+MOST_SAMPLES = 1_200_000  # of a grid that is shown; a finer one is thinned out
+MOST_VIEWS = 12  # that give a preview its colours
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewMesh:
+    """A surface as it is now, for a look only: neither closed for certain nor without crumbs.
+
+    Attributes:
+        positions: (V, 3) float32 in the world frame, as the finished mesh will be placed as far as
+            that is known.
+        faces: (F, 4) int32.
+        colours: (V, 3) uint8 sRGB.
+        words: What it is, such as "Refined, 40 %".
+    """
+
+    positions: Floats
+    faces: Ints
+    colours: Bytes
+    words: str
+
+
+@dataclass(slots=True)
+class Watch:
+    """How a reconstruction is followed and ended early; as it stands, not at all.
+
+    Attributes:
+        show: Takes previews, on the worker thread; None when nobody looks.
+        finish_now: Once set, the refinement ends and what there is is kept.
+        interval: Seconds between two previews of a refinement at least.
+    """
+
+    show: Callable[[PreviewMesh], None] | None = None
+    finish_now: threading.Event = field(default_factory=threading.Event)
+    interval: float = 3.0
+    _next: float = 0.0
+
+    def wants_to_see(self) -> bool:
+        """Whether it is time for another look at the surface."""
+        return self.show is not None and time.monotonic() >= self._next
+
+    def look(self, preview: PreviewMesh) -> None:
+        """Show a preview, and begin to wait for the next."""
+        if self.show is not None:
+            self.show(preview)
+        self._next = time.monotonic() + self.interval
+
+    def is_enough(self) -> bool:
+        """Whether to stop and keep what there is."""
+        return self.finish_now.is_set()
+
+
+def preview_of_field(
+    surface: GridField, views: Sequence[View], words: str, colours: Floats | None = None
+) -> PreviewMesh | None:
+    """A coarse mesh of a distance grid, in the grid's frame.
+
+    Args:
+        surface: The distance.
+        views: In the same frame; they give the colours where ``colours`` does not.
+        words: What it is.
+        colours: (3, X, Y, Z) sRGB, about 0 to 1, at the samples of the grid.
+
+    Returns:
+        None when there is no surface.
+    """
+    step = 1
+    while surface.distance.size / step**3 > MOST_SAMPLES:
+        step += 1
+    distance = np.ascontiguousarray(surface.distance[::step, ::step, ::step])
+    # The outermost layer must be outside, and thinning may have left out the last.
+    distance = np.pad(distance, 1, constant_values=np.float32(surface.spacing))
+    if not (distance < 0).any():
+        return None
+    index, faces = surface_nets(distance)
+    index = (index - 1) * np.float32(step)
+    positions = (surface.origin + index * np.float32(surface.spacing)).astype(np.float32)
+    if colours is None:
+        painted = colours_from_views(positions, faces, views)
+    else:
+        last = np.array(surface.distance.shape) - 1
+        nearest = np.clip(np.rint(index).astype(np.int64), 0, last)
+        found = colours[:, nearest[:, 0], nearest[:, 1], nearest[:, 2]].T
+        painted = np.clip(np.rint(found * 255), 0, 255).astype(np.uint8)
+    return PreviewMesh(positions, faces, painted, words)
+
+
+def colours_from_views(positions: Floats, faces: Ints, views: Sequence[View]) -> Bytes:
+    """(V, 3) sRGB colours of vertices from the pictures that face them, hidden or not."""
+    normals = _normals(positions, faces)
+    total = np.full((len(positions), 3), 128e-4, np.float32)  # grey where nobody looks
+    weights = np.full(len(positions), 1e-4, np.float32)
+    for view in views[:: max(1, -(-len(views) // MOST_VIEWS))]:
+        where, depth = project(view.camera, positions)
+        column, row = np.floor(np.clip(where, -1, 1e6)).astype(np.int64).T
+        height, width = view.pixels.shape[:2]
+        seen = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        toward = view.camera.matrix[:3, 3].astype(np.float32) - positions
+        toward /= np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-12)
+        weight = np.where(seen, np.maximum((normals * toward).sum(axis=1), 0) ** 4, 0)
+        chosen = np.flatnonzero(weight > 0)
+        colour = view.pixels[row[chosen], column[chosen]].astype(np.float32)
+        total[chosen] += weight[chosen, None] * colour
+        weights[chosen] += weight[chosen]
+    return np.clip(np.rint(total / weights[:, None]), 0, 255).astype(np.uint8)
+
+
+def _normals(positions: Floats, faces: Ints) -> Floats:
+    """(V, 3) unit normals of vertices, weighted by the areas around them."""
+    triangles = triangulated(faces)
+    a, b, c = (positions[triangles[:, corner]] for corner in range(3))
+    vector = np.cross(b - a, c - a)
+    normals = np.stack(
+        [
+            np.bincount(triangles.ravel(), np.repeat(vector[:, axis], 3), len(positions))
+            for axis in range(3)
+        ],
+        axis=1,
+    )
+    length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+    return (normals / length).astype(np.float32)
