@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .pictures import Sample, object_pictures
+from .pictures import HOUSEHOLD_SHARE, Sample, object_pictures
 from .scenes import scene_picture
 from .shapes import Library
 from .surroundings import Surroundings
@@ -31,11 +31,12 @@ def render_shard(
     library: Library,
     surroundings: Surroundings,
     scene_share: float = SCENE_SHARE,
+    household_share: float = HOUSEHOLD_SHARE,
 ) -> Sample:
     """Render ``count`` shuffled pictures and stack each array over them."""
     rng = np.random.default_rng(seed)
     scenes = round(count * scene_share)
-    samples = object_pictures(rng, library, surroundings, count - scenes)
+    samples = object_pictures(rng, library, surroundings, count - scenes, household_share)
     while len(samples) < count:
         sample = scene_picture(rng, library, surroundings)
         if sample is not None:
@@ -54,6 +55,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=SHARD)
     parser.add_argument("--scenes", type=float, default=SCENE_SHARE, help="share of whole places")
+    parser.add_argument(
+        "--household",
+        type=float,
+        default=HOUSEHOLD_SHARE,
+        help="share of objects: vessels, tools, groups",
+    )
     parser.add_argument("--held-out", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -66,7 +73,14 @@ def main() -> None:
         if target.exists():
             continue
         start = time.perf_counter()
-        arrays = render_shard(seed, arguments.size, library, surroundings, arguments.scenes)
+        arrays = render_shard(
+            seed,
+            arguments.size,
+            library,
+            surroundings,
+            arguments.scenes,
+            arguments.household,
+        )
         partial = target.with_suffix(".partial")
         with partial.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import looks
 from .appearance import as_lit, packed, paint_of
+from .household import household
 from .lighting import Light, flat_light, random_light, shade
 from .materials import Material, palette
 from .shapes import Library, Mesh, subject, turn
@@ -23,6 +24,7 @@ Sample = dict[str, NDArray[np.generic]]
 SIZE = 256
 FAR = 8.0
 NO_EDGE = 9.0
+HOUSEHOLD_SHARE = 0.3
 
 
 def make_sample(
@@ -83,7 +85,7 @@ def framed_camera(rng: Generator, vertices: Floats) -> Camera:
         field = np.radians(rng.uniform(6, 30))
     else:
         elevation = np.radians(rng.uniform(-20, 60) if rng.random() < 0.3 else rng.uniform(0, 40))
-        field = np.radians(np.exp(rng.uniform(np.log(10), np.log(60))))
+        field = np.radians(np.exp(rng.uniform(np.log(14), np.log(65))))
     roll = 0.0 if rng.random() < 0.5 else np.radians(np.clip(rng.normal() * 4, -9, 9))
     distance = 1 / np.sin(field / 2)
     out = np.array(
@@ -336,12 +338,17 @@ def _paint(
 
 
 def object_pictures(
-    rng: Generator, library: Library, surroundings: Surroundings, count: int
+    rng: Generator,
+    library: Library,
+    surroundings: Surroundings,
+    count: int,
+    household_share: float = HOUSEHOLD_SHARE,
 ) -> list[Sample]:
     """Render ``count`` pictures, a few of each object."""
     samples: list[Sample] = []
     while len(samples) < count:
-        mesh = subject(rng, library)
+        is_household = rng.random() < household_share
+        mesh = (household if is_household else subject)(rng, library)
         for _ in range(2):
             sample = object_picture(rng, mesh, library, surroundings)
             if sample is not None:
