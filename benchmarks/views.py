@@ -36,7 +36,6 @@ from image_to_mesh.inference.views.fusion import Evidence, Grid, integrate
 from image_to_mesh.inference.views.gather import Gathered, gather
 from image_to_mesh.inference.views.geometry import Frame
 from image_to_mesh.inference.views.pinhole import undistorted
-from image_to_mesh.inference.views.preview import Watch
 from image_to_mesh.inference.views.region import Region, find_region
 from image_to_mesh.inference.views.shape import (
     Measured,
@@ -46,6 +45,7 @@ from image_to_mesh.inference.views.shape import (
     refined_shape,
 )
 from image_to_mesh.inference.views.stereo import unprojected
+from image_to_mesh.inference.views.watch import Watch
 from metrics import sample_surface
 
 RING = range(16, 32)  # the orbit's middle ring

@@ -26,9 +26,9 @@ from ..views.contracts import (
 
 if TYPE_CHECKING:
     from ..views.gather import Gathered
-    from ..views.preview import PreviewMesh, Watch
     from ..views.region import Region, Setting
     from ..views.shape import Shape
+    from ..views.watch import PreviewMesh, Watch
 
 Floats = NDArray[np.float32]
 Report = Callable[[float, str], None]
@@ -92,7 +92,7 @@ def run(request: ViewsRequest, report: Report, watch: Watch | None = None) -> Vi
         report: Called with the finished share (0 to 1) and the stage in words; raises
             ``RunCancelled`` to stop.
         watch: Shown the surface while it is made, and may end the refinement early; see
-            ``views.preview``.
+            ``views.watch``.
 
     Raises:
         ImageToMeshError: With a sentence for the artist.
@@ -144,23 +144,27 @@ def _shape(
     is_refined: bool,
 ) -> tuple[Shape, Region]:
     """The surface, and the region with the cameras that fit it."""
-    from ..views.preview import Watch
     from ..views.shape import shape_by_fusion, shape_by_rendering
+    from ..views.watch import Watch
 
     watch = _in_world(watch or Watch(), request, solved, region)
     if not is_refined or watch.is_enough():
         return shape_by_fusion(region, request.detail, steps.stage, watch), region
     from ..device import best_device
 
-    return shape_by_rendering(
-        region,
-        request.detail,
-        best_device(request.device),
-        request.seed,
-        steps.stage,
-        watch,
-        moves_cameras=solved.origin not in MEASURED,
-    )
+    watch.can_finish.set()
+    try:
+        return shape_by_rendering(
+            region,
+            request.detail,
+            best_device(request.device),
+            request.seed,
+            steps.stage,
+            watch,
+            moves_cameras=solved.origin not in MEASURED,
+        )
+    finally:
+        watch.can_finish.clear()
 
 
 def _in_world(watch: Watch, request: ViewsRequest, solved: Solved, region: Region) -> Watch:

@@ -1,24 +1,8 @@
-"""What is shown of a surface while it is being made, and how the artist ends its making.
-
-The interface between a reconstruction from photos and whoever started it::
-
-    finish_now = threading.Event()
-    watch = Watch(show=previews.put, finish_now=finish_now)
-    result = engines.views.run(request, report, watch)  # on the worker thread
-
-``show`` is called on the worker thread with a ``PreviewMesh`` in the world frame: the outlines' hull
-where there are masks, the fused surface, and the refined one every ``interval`` seconds. Once
-``finish_now`` is set, a refinement ends after the step that it is at, one that has not begun is left
-out, and the run goes on to texture what there is; cancelling stays what ``report`` does. Neither
-changes the result otherwise: a run that is watched but not ended gives what an unwatched one gives.
-"""
+"""The coarse, coloured mesh that is shown of a surface while it is being made."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +12,7 @@ from ..surface.nets import surface_nets
 from .contracts import View
 from .geometry import project
 from .visibility import triangulated
+from .watch import PreviewMesh
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -35,54 +20,6 @@ Bytes = NDArray[np.uint8]
 
 MOST_SAMPLES = 1_200_000  # of a grid that is shown; a finer one is thinned out
 MOST_VIEWS = 12  # that give a preview its colours
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewMesh:
-    """A surface as it is now, for a look only: neither closed for certain nor without crumbs.
-
-    Attributes:
-        positions: (V, 3) float32 in the world frame, as the finished mesh will be placed as far as
-            that is known.
-        faces: (F, 4) int32.
-        colours: (V, 3) uint8 sRGB.
-        words: What it is, such as "Refined, 40 %".
-    """
-
-    positions: Floats
-    faces: Ints
-    colours: Bytes
-    words: str
-
-
-@dataclass(slots=True)
-class Watch:
-    """How a reconstruction is followed and ended early; as it stands, not at all.
-
-    Attributes:
-        show: Takes previews, on the worker thread; None when nobody looks.
-        finish_now: Once set, the refinement ends and what there is is kept.
-        interval: Seconds between two previews of a refinement at least.
-    """
-
-    show: Callable[[PreviewMesh], None] | None = None
-    finish_now: threading.Event = field(default_factory=threading.Event)
-    interval: float = 3.0
-    _next: float = 0.0
-
-    def wants_to_see(self) -> bool:
-        """Whether it is time for another look at the surface."""
-        return self.show is not None and time.monotonic() >= self._next
-
-    def look(self, preview: PreviewMesh) -> None:
-        """Show a preview, and begin to wait for the next."""
-        if self.show is not None:
-            self.show(preview)
-        self._next = time.monotonic() + self.interval
-
-    def is_enough(self) -> bool:
-        """Whether to stop and keep what there is."""
-        return self.finish_now.is_set()
 
 
 def preview_of_field(

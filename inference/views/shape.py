@@ -19,9 +19,10 @@ from .contouring import contoured, reaching_far
 from .contracts import View
 from .fusion import TRUNCATION, Evidence, Grid, fuse, hull, integrate
 from .geometry import project
-from .preview import Watch, preview_of_field
+from .preview import preview_of_field
 from .region import Region
 from .stereo import DepthMap, Picture, agreeing, depth_planes, neighbours_of, prepared, sweep
+from .watch import Watch
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]

@@ -10,7 +10,8 @@ from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.field.grid import GridField
 from image_to_mesh.inference.views import preview
 from image_to_mesh.inference.views.contracts import KnownView, View, ViewsRequest
-from image_to_mesh.inference.views.preview import PreviewMesh, Watch, preview_of_field
+from image_to_mesh.inference.views.preview import preview_of_field
+from image_to_mesh.inference.views.watch import PreviewMesh, Watch
 
 
 def ball(cells: int = 24) -> GridField:
@@ -70,6 +71,7 @@ def test_the_surface_is_shown_where_the_result_will_be_and_ended_early(request_o
     seen: list[PreviewMesh] = []
 
     def show(shown: PreviewMesh) -> None:
+        assert watch.can_finish.is_set()
         seen.append(shown)
         if len(seen) == 5:
             watch.finish_now.set()
@@ -80,6 +82,7 @@ def test_the_surface_is_shown_where_the_result_will_be_and_ended_early(request_o
     assert words[:2] == ["Outlines", "Fused"]
     assert words[2].startswith("Refined")
     assert len(seen) == 5  # nothing after Finish Now
+    assert not watch.can_finish.is_set()
     assert "finished early" in result.model
     low, high = result.mesh.positions.min(axis=0), result.mesh.positions.max(axis=0)
     for shown in seen[1:]:
