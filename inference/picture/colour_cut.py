@@ -46,15 +46,32 @@ def colour_cut(rgb: NDArray[np.uint8], rough: Mask, report: Callable[[], None]) 
     if min(is_sure.sum(), (chance < NEVER).sum()) < MIN_PIXELS:
         return chance
     bgr = np.ascontiguousarray(small[..., ::-1])
-    background, subject = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(SEED)
-    mode = cv2.GC_INIT_WITH_MASK
-    for _ in range(ROUNDS):
-        cv2.grabCut(bgr, labels, (0, 0, 0, 0), background, subject, 1, mode)
-        mode = cv2.GC_EVAL
-        report()
-    cut = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    cut = grab_cut(bgr, labels, ROUNDS, report)
     change = float(cut.sum()) / float(is_subject.sum())
     if not 1.0 / MAX_CHANGE < change < MAX_CHANGE:
         return chance
     return cut.astype(np.float32)
+
+
+def grab_cut(
+    bgr: NDArray[np.uint8], labels: NDArray[np.uint8], rounds: int, report: Callable[[], None]
+) -> NDArray[np.bool_]:
+    """Cut between colours that labels say are subject and background.
+
+    Args:
+        bgr: (H, W, 3) uint8.
+        labels: (H, W) uint8 ``cv2.GC_*`` classes, both kinds present; changed in place.
+        rounds: How often colours are learnt anew.
+        report: Called between rounds; may raise to cancel.
+
+    Returns:
+        (H, W) what is subject.
+    """
+    background, subject = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(SEED)
+    mode = cv2.GC_INIT_WITH_MASK
+    for _ in range(rounds):
+        cv2.grabCut(bgr, labels, (0, 0, 0, 0), background, subject, 1, mode)
+        mode = cv2.GC_EVAL
+        report()
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import Picks
+from .colour_cut import grab_cut
 from .masks import Mask, bounded_size, components, disc
 
 SIDE = 448
 ROUNDS = 6
-SEED = 1
 CLICK = 0.012  # radius of a click as a share of the longer side
 RIM = 2  # pixels of the picture's border that are background where nothing says otherwise
 SURE = 0.9
@@ -138,14 +138,7 @@ def _grown_cut(bgr: NDArray[np.uint8], labels: NDArray[np.uint8], report: Report
     is_subject = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     if not is_subject.any() or is_subject.all():  # one of two mixtures would have no colours
         return is_subject
-    background, subject = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(SEED)
-    mode = cv2.GC_INIT_WITH_MASK
-    for _ in range(ROUNDS):
-        cv2.grabCut(bgr, labels, (0, 0, 0, 0), background, subject, 1, mode)
-        mode = cv2.GC_EVAL
-        report()
-    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return grab_cut(bgr, labels, ROUNDS, report)
 
 
 def _tidied(cut: Bits, subject: Bits, background: Bits) -> Bits:
