@@ -82,11 +82,6 @@ def losses(maps: Tensor, pooled: Tensor, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def total(parts: dict[str, Tensor]) -> Tensor:
-    """Add up the losses by their weights."""
-    return torch.stack([WEIGHTS[name] * value for name, value in parts.items()]).sum()
-
-
 @torch.inference_mode()
 def scores(maps: Tensor, pooled: Tensor, batch: Batch) -> dict[str, float]:
     """Measure in plain units: IoU, half crop widths, degrees, share right, log-depth error."""

@@ -2,36 +2,28 @@
 
     python -m training.train_appearance SHARDS HELD_OUT CHECKPOINT --hours 1 [--resume]
 
-The network itself (``--weights``) stays as it is. The learning rate warms up and follows a cosine over
-this run. CHECKPOINT is rewritten every few minutes; ``training.export --appearance`` puts its moving
-average into the network's file.
+The network itself (``--weights``) stays as it is. ``run`` says what CHECKPOINT holds;
+``training.export --appearance`` puts its moving average into the network's file.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from numpy.random import Generator
+from torch import Tensor
 
 from inference.models.appearance import AppearanceDecoder, AppearanceMaps
 from inference.models.residual import fold_batch_norm
 from inference.models.two_sided import FRONT, THICKNESS, WEIGHTS, TwoSidedNet
 
 from .appearance_batches import KEYS, AppearanceBatch, plain_batch, training_batch
-from .batches import Window
 from .export import initial_network
 from .losses import centred, masked_mean, slope_error
-from .train import WARM_UP, moving_average
-
-logger = logging.getLogger(__name__)
+from .run import Course, Parts, Raw, options, prepared, read_held_out, run
 
 LOSSES = {
     "hidden": 3.0,
@@ -104,7 +96,7 @@ def losses(
     }
 
 
-def evaluate(net: TwoSidedNet, average: dict[str, Tensor], raw: dict[str, np.ndarray]) -> dict:
+def evaluate(net: TwoSidedNet, average: dict[str, Tensor], raw: Raw) -> dict[str, float]:
     """Average every loss of the averaged decoder over held-out pictures."""
     decoder = AppearanceDecoder()
     decoder.load_state_dict(average)
@@ -119,108 +111,31 @@ def evaluate(net: TwoSidedNet, average: dict[str, Tensor], raw: dict[str, np.nda
     return {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
 
 
-def read_held_out(folder: Path, count: int) -> dict[str, np.ndarray]:
-    """Read the first ``count`` pictures of a folder of shards."""
-    shards = []
-    for file in sorted(folder.glob("shard_*.npz")):
-        with np.load(file) as data:
-            shards.append({key: data[key] for key in KEYS})
-    return {key: np.concatenate([s[key] for s in shards])[:count] for key in KEYS}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shards", type=Path)
-    parser.add_argument("held_out", type=Path)
-    parser.add_argument("checkpoint", type=Path)
+    parser = options(__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of the network that stays")
-    parser.add_argument("--hours", type=float, default=1.0, help="of this run")
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--init", type=Path, help="a checkpoint to begin from, of any network")
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--window", type=int, default=120, help="shards held in memory")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--save-minutes", type=float, default=6.0)
-    parser.add_argument("--held-out-count", type=int, default=96)
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    rng = np.random.default_rng(arguments.seed)
-
+    rng = prepared(arguments)
     net = frozen_network(arguments.weights)
-    decoder = AppearanceDecoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(decoder.parameters(), lr=arguments.rate, weight_decay=0.01)
-    average = {k: v.clone() for k, v in decoder.state_dict().items()}
-    step, hours_before = 0, 0.0
-    if arguments.resume:
-        state = torch.load(arguments.checkpoint, weights_only=True)
-        decoder.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        average, step, hours_before = state["ema"], state["step"], state["hours"]
-    first_step = step
+    decoder = AppearanceDecoder()
+    if arguments.init is not None:
+        decoder.load_state_dict(torch.load(arguments.init, weights_only=True)["ema"])
+    decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    held_out = read_held_out(arguments.held_out, arguments.held_out_count, KEYS)
 
-    held_out_pictures = read_held_out(arguments.held_out, arguments.held_out_count)
-    window = Window(arguments.shards, arguments.window, rng, KEYS)
-    while window.refresh(arguments.window) == 0:
-        logger.info("waiting for the first shard")
-        time.sleep(20)
-    start = saved = time.perf_counter()
-    sums: dict[str, float] = {}
-    since = 0
-    while True:
-        elapsed = (time.perf_counter() - start) / 3600
-        is_last = elapsed >= arguments.hours
-        if is_last or (time.perf_counter() - saved) / 60 > arguments.save_minutes:
-            seconds = time.perf_counter() - saved
-            held_out = evaluate(net, average, held_out_pictures)
-            state = {
-                "net": decoder.state_dict(),
-                "ema": average,
-                "optimiser": optimiser.state_dict(),
-                "step": step,
-                "hours": hours_before + elapsed,
-                "held_out": held_out,
-            }
-            partial = arguments.checkpoint.with_suffix(".partial")
-            torch.save(state, partial)
-            partial.rename(arguments.checkpoint)
-            line = {
-                "hours": round(hours_before + elapsed, 3),
-                "step": step,
-                "images_per_s": round(since * arguments.batch / seconds, 1),
-                "shards": window.seen,
-                "train": {k: round(v / max(since, 1), 4) for k, v in sums.items()},
-                "held_out": held_out,
-            }
-            logger.info(json.dumps(line))
-            sums, since, saved = {}, 0, time.perf_counter()
-        if is_last:
-            break
-        if step % 20 == 0:
-            window.refresh()
-        fade = 0.5 * (1 + math.cos(math.pi * min(1.0, elapsed / arguments.hours)))
-        warm = min(1.0, (step - first_step + 1) / WARM_UP)
-        for group in optimiser.param_groups:
-            group["lr"] = arguments.rate * warm * (0.02 + 0.98 * fade)
-        decoder.train()
-        batch = training_batch(window.draw(arguments.batch), rng)
-        parts = losses(*look(net, decoder, batch.x), batch)
-        loss = torch.stack([LOSSES[name] * value for name, value in parts.items()]).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        if torch.isfinite(loss):
-            optimiser.step()
-        step += 1
-        since += 1
-        moving_average(average, decoder, step)
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if step % 25 == 0:
-            done = since * arguments.batch / (time.perf_counter() - saved)
-            logger.info("step %d loss %.3f %.1f img/s", step, float(loss.detach()), done)
+    def step(raw: Raw, rng: Generator, _: float) -> Parts:
+        batch = training_batch(raw, rng)
+        return losses(*look(net, decoder, batch.x), batch)
+
+    groups: list[dict[str, object]] = [
+        {"params": list(decoder.parameters()), "gain": arguments.rate}
+    ]
+    course = Course(
+        decoder, groups, KEYS, LOSSES, step, lambda average: evaluate(net, average, held_out)
+    )
+    run(course, arguments, rng)
 
 
 if __name__ == "__main__":
