@@ -11,6 +11,7 @@ from . import (
     command,
     copy_report,
     derive,
+    finish_now,
     generate,
     import_picture,
     live,
@@ -29,6 +30,7 @@ from . import (
 CLASSES = (
     generate.IMAGE_TO_MESH_OT_generate,
     cancel.IMAGE_TO_MESH_OT_cancel,
+    finish_now.IMAGE_TO_MESH_OT_finish_now,
     check_cutout.IMAGE_TO_MESH_OT_check_cutout,
     check_cutout.IMAGE_TO_MESH_OT_new_mask,
     pick_subject.IMAGE_TO_MESH_OT_pick_subject,

@@ -21,6 +21,7 @@ from ..inference.views.contracts import (
     ViewsReconstruction,
     ViewsRequest,
 )
+from ..inference.views.watch import Watch
 from . import session
 from .generate import UNDO_NAME, cursor_progress, summary
 from .options import DEVICES
@@ -33,6 +34,7 @@ from .photo_options import (
     SharedOptions,
 )
 from .preferences import chosen_device
+from .preview import Preview
 from .request import NARROWEST_FOV, device_named, model_choices, source_from_image
 from .scene.photos import PreparedViews, add_views, known_view
 from .target import Target
@@ -52,8 +54,14 @@ class ViewsWork:
 
     prepared: PreparedViews
 
-    def __init__(self, *, keeps_models: bool = False) -> None:
-        """With ``keeps_models`` downloaded networks stay in memory for the next run."""
+    def __init__(self, watch: Watch | None = None, *, keeps_models: bool = False) -> None:
+        """Plan a run.
+
+        Args:
+            watch: Shown the surface while it is made; may end the refinement early.
+            keeps_models: Downloaded networks stay in memory for the next run.
+        """
+        self._watch = watch
         self._keeps_models = keeps_models
 
     def run(self, request: ViewsRequest, report: Report) -> ViewsReconstruction:
@@ -61,7 +69,9 @@ class ViewsWork:
         from ..inference.engines import views
 
         try:
-            result = views.run(request, lambda share, name: report(share * PACKING_BEGINS, name))
+            result = views.run(
+                request, lambda share, name: report(share * PACKING_BEGINS, name), self._watch
+            )
         finally:
             if not self._keeps_models:
                 free_models()
@@ -235,16 +245,21 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.
         return reason is None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        delivery = self._delivery(context)
+        preview = Preview(Target.of(context))
+        delivery = self._delivery(context, ViewsWork(preview.watch))
         if delivery is None:
             return {"CANCELLED"}
-        job = Job(delivery.request, delivery.work.run)
-        session.start(job, delivery.finish_with_undo_step, settings_of(delivery.request))
+        session.start(
+            Job(delivery.request, delivery.work.run),
+            delivery.finish_with_undo_step,
+            settings_of(delivery.request),
+            companion=preview,
+        )
         return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         started = time.perf_counter()
-        delivery = self._delivery(context)
+        delivery = self._delivery(context, ViewsWork())
         if delivery is None:
             return {"CANCELLED"}
         job = Job(delivery.request, delivery.work.run)
@@ -255,7 +270,7 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.
             self.report({"ERROR"}, failed.message)
         return {"FINISHED"} if isinstance(event, Done) and failed is None else {"CANCELLED"}
 
-    def _delivery(self, context: bpy.types.Context) -> Delivery | None:
+    def _delivery(self, context: bpy.types.Context, work: ViewsWork) -> Delivery | None:
         """What is to be done; None, with the reason reported, when it cannot."""
         scene = cast("bpy.types.Scene", context.scene)
         inputs: tuple[Path | PicturePixels, ...] = self._given()
@@ -273,7 +288,7 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return None
-        return Delivery(request, Target.of(context), ViewsWork())
+        return Delivery(request, Target.of(context), work)
 
     def _given(self) -> tuple[Path, ...]:
         """The arguments' files; a folder counts when no files of it are named."""

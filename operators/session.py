@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import bpy
 from bpy.app.handlers import persistent
@@ -37,12 +38,34 @@ Finish = Callable[[Result, float], tuple[str, ...]]
 Settings = Mapping[str, object]
 
 
+class Companion(Protocol):
+    """What goes along with a job on the main thread: a look at its work, and a way to end it early."""
+
+    def refresh(self) -> None:
+        """Show what is new; called often while the job runs."""
+
+    def can_finish(self) -> bool:
+        """Whether the job would end sooner with a result if it were asked to."""
+        ...
+
+    def finish_now(self) -> None:
+        """Ask the job to end soon with what it has."""
+
+    def close(self) -> None:
+        """Leave nothing behind; called once, before the result arrives or is thrown away."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
     job: Job
     finish: Finish | None
     started: float
     work: str
+    companion: Companion | None = None
+
+    def close(self) -> None:
+        if self.companion is not None:
+            self.companion.close()
 
 
 _task: _Task | None = None
@@ -59,6 +82,19 @@ last_settings: Settings = {}
 def is_running() -> bool:
     """Whether a job is under way whose result is wanted."""
     return _task is not None
+
+
+def can_finish() -> bool:
+    """Whether the running job can be ended early with a result."""
+    companion = _task.companion if _task is not None else None
+    return companion is not None and companion.can_finish()
+
+
+def finish_now() -> None:
+    """Have the running job end soon with what it has."""
+    if _task is not None and _task.companion is not None:
+        _task.companion.finish_now()
+        _redraw_sidebars()
 
 
 def busy_reason() -> str | None:
@@ -81,7 +117,13 @@ class WhileIdle:
         return reason is None
 
 
-def start(job: Job, finish: Finish, settings: Settings, work: str = PICTURE_WORK) -> None:
+def start(
+    job: Job,
+    finish: Finish,
+    settings: Settings,
+    work: str = PICTURE_WORK,
+    companion: Companion | None = None,
+) -> None:
     """Run ``job`` on its thread and hand its result to ``finish`` on this one.
 
     Args:
@@ -89,8 +131,9 @@ def start(job: Job, finish: Finish, settings: Settings, work: str = PICTURE_WORK
         finish: Takes the result and the seconds it took; returns lines that sum it up.
         settings: What the job was asked, for the report.
         work: What it does, for whoever wants to start another.
+        companion: Goes along with it.
     """
-    _begin(_Task(job, finish, time.perf_counter(), work), settings)
+    _begin(_Task(job, finish, time.perf_counter(), work, companion), settings)
     _ensure_timer()
     _redraw_sidebars()
 
@@ -167,8 +210,11 @@ def pump() -> float | None:
                 last_event = event
             else:
                 task, _task = _task, None
+                task.close()
                 assert task.finish is not None
                 conclude(event, task.finish, time.perf_counter() - task.started)
+        if _task is not None and _task.companion is not None:
+            _task.companion.refresh()
         _news_since_redraw |= bool(events)
         is_due = time.perf_counter() - _redrawn_at >= REDRAW_INTERVAL
         if _news_since_redraw and (_task is None or is_due):
@@ -198,6 +244,7 @@ def _abandon() -> None:
     if _task is None:
         return
     _task.job.cancel()
+    _task.close()
     _stopping, _task = _task.job, None
 
 

@@ -14,7 +14,7 @@ import bpy.utils.previews
 
 from ..inference.views.contracts import VIDEO_EXTENSIONS
 from ..operators import session
-from .sidebar import draw_wrapped
+from .sidebar import draw_progress, draw_wrapped
 
 ICONS = {"NEW": "BLANK1", "USED": "CHECKMARK", "REMARK": "INFO", "LEFT_OUT": "ERROR"}
 MOST_REMARKS = 8
@@ -73,7 +73,9 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         side.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
         side.separator()
         side.operator("image_to_mesh.clear_photos", text="", icon="X")
-        if not session.is_running():
+        if session.is_running():
+            draw_progress(layout)
+        else:
             button = layout.row()
             button.scale_y = 1.4
             button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why

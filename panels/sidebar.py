@@ -41,7 +41,7 @@ class IMAGE_TO_MESH_PT_main(_SidebarPanel, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(settings, "detail")
         if session.is_running():
-            _draw_progress(layout)  # pyright: ignore[reportArgumentType]
+            draw_progress(layout)  # pyright: ignore[reportArgumentType]
         else:
             button = layout.row()
             button.scale_y = 1.6
@@ -98,11 +98,15 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         scene_only.prop(settings, "use_matched_render")
 
 
-def _draw_progress(layout: bpy.types.UILayout) -> None:
+def draw_progress(layout: bpy.types.UILayout) -> None:
+    """How far the running job is, and the buttons that end it."""
     event = session.last_event
     progress = event if isinstance(event, Progress) else Progress(0.0, "Starting")
     layout.progress(factor=progress.fraction, type="BAR", text=progress.stage)
-    layout.operator("image_to_mesh.cancel", icon="CANCEL")
+    row = layout.row(align=True)
+    row.operator("image_to_mesh.cancel", icon="CANCEL")
+    if session.can_finish():
+        row.operator("image_to_mesh.finish_now", icon="CHECKMARK")
 
 
 def _draw_news(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -35,7 +35,7 @@ def stub(monkeypatch, reconstruction):
     """Stands in for the worker: two views with their files, one frame without."""
     asked = []
 
-    def run(request, report):
+    def run(request, report, watch=None):
         asked.append(request)
         report(0.5, "Measuring depth")
         if any("bad" in path.name for path in request.inputs):
