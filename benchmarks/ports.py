@@ -34,7 +34,8 @@ class Port:
         shape: (B, C, H, W) of the input.
         ours: From weights under published names to our network in evaluation mode.
         ask: Runs our network on an input.
-        keys: File in tests/data/keys with the published names and shapes; empty takes the reference's.
+        keys: File in tests/data/keys with the published names and shapes, for where there is no
+            reference to take them from.
         reference: Makes the reference; None when none can be installed.
         ask_reference: Runs the reference on an input.
         needs: Packages that the reference needs.
@@ -47,7 +48,7 @@ class Port:
     shape: tuple[int, int, int, int]
     ours: Callable[[State], nn.Module]
     ask: Callable[[Any, Tensor], Tensor]
-    keys: str = ""
+    keys: str
     reference: Callable[[], nn.Module] | None = None
     ask_reference: Callable[[Any, Tensor], Tensor] = lambda net, x: net(x)
     needs: tuple[str, ...] = ()
@@ -245,7 +246,12 @@ def _depth_anything_3(size: str) -> Port:
 
 
 def _upscaler(
-    name: str, model: str, side: int, architecture: str, make: Callable[[Any], nn.Module]
+    name: str,
+    model: str,
+    keys: str,
+    side: int,
+    architecture: str,
+    make: Callable[[Any], nn.Module],
 ) -> Port:
     def ours(state: State) -> nn.Module:
         return as_loaded("realesrgan", state)
@@ -256,6 +262,7 @@ def _upscaler(
         shape=(1, 3, side, side),
         ours=ours,
         ask=lambda net, x: net(x.sigmoid(), _quiet),
+        keys=keys,
         reference=lambda: make(importlib.import_module(f"spandrel.architectures.{architecture}")),
         ask_reference=lambda net, x: net(x.sigmoid()),
         needs=("spandrel",),
@@ -308,6 +315,7 @@ def _lama() -> Port:
         shape=(1, 4, 256, 256),
         ours=lambda state: as_loaded("lama", state),
         ask=lambda net, x: net(x[:, :3].sigmoid(), (x[:, 3:] > 1).to(x.dtype), _quiet),
+        keys="big_lama",
         reference=lambda: importlib.import_module("spandrel.architectures.LaMa").LaMa(
             in_nc=4, out_nc=3
         ),
@@ -375,6 +383,7 @@ PORTS: list[Port] = [
     _upscaler(
         "Real-ESRGAN General x4v3",
         "realesr-general-x4v3",
+        "realesr_general_x4v3",
         128,
         "Compact.__arch.SRVGG",
         lambda a: a.SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4, act_type="prelu"),
