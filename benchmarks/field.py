@@ -56,51 +56,56 @@ def main() -> int:
 
 def measure(view: View) -> dict[str, Any]:
     """Fit one object; give one row of numbers."""
-    from image_to_mesh.inference.field.evidence import evidence_of_view
-    from image_to_mesh.inference.field.fit import Effort, fit
-    from image_to_mesh.inference.field.two_sided import (
-        TwoSidedSurface,
-        nearest_inside,
-        solid_from_two_sides,
-    )
+    from image_to_mesh.inference.contracts import Shaping
+    from image_to_mesh.inference.engines.object import shaped_field
 
     crop = _crop(view)
     triangles = crop.to_view(view.triangles)
     hits = cast(triangles, crop.crop_rays(SIDE))
-    fine = cast(triangles, crop.crop_rays(MASK_SIDE))
-    centre = float(hits.front[hits.mask].min() + hits.back[hits.mask].max()) / 2
-    unit = np.float32(crop.distance / centre)
-    shift = np.float32(crop.distance)
-    nearest = nearest_inside(hits.mask)
-    front, back = (
-        (depth * unit - shift).ravel()[nearest].astype(np.float32)
-        for depth in (hits.front, hits.back)
-    )
-    normals = hits.normals.reshape(-1, 3)[nearest]
-    mask = fine.mask.astype(np.float32)
-    solid = TwoSidedSurface(front, np.maximum(back, front + 0.005), mask)
+    mask = cast(triangles, crop.crop_rays(MASK_SIDE)).mask
+    # The engine puts the middle between nearest and farthest point at the view's distance.
+    unit = 2 * crop.distance / float(hits.front[hits.mask].min() + hits.back[hits.mask].max())
+    observation = _exact(crop, hits, mask, unit)
     start = time.process_time()
-    base = solid_from_two_sides(solid, crop, CELLS, _quiet)
+    base, spacing = shaped_field(observation, CELLS, Shaping(), _quiet)
     filled = time.process_time()
-    evidence = evidence_of_view(crop, front, back, mask, None, normals)
-    field = fit(evidence, base.bounds, base, Effort(), "cpu", 0, _quiet)
+    field, _ = shaped_field(observation, CELLS, Shaping(is_neural=True), _quiet)
     fitted = time.process_time()
     row: dict[str, Any] = {
         "object": view.name,
         "grid_seconds": filled - start,
         "fit_seconds": fitted - filled,
     }
-    diagonal = view.diagonal * float(unit)
+    diagonal = view.diagonal * unit
     for label, made in (("grid", base), ("field", field)):
         begin = time.process_time()
-        faces = _extracted(made, base.spacing)
+        faces = _extracted(made, spacing)
         row[f"{label}_extract"] = time.process_time() - begin
         seen = cast(faces, crop.crop_rays(SIDE))
-        precision, recall = _agreement(crop, hits, seen, float(unit), NEAR * diagonal)
+        precision, recall = _agreement(crop, hits, seen, unit, NEAR * diagonal)
         row[f"{label}_f"] = 2 * precision * recall / max(precision + recall, 1e-9)
         both = hits.mask & seen.mask
         row[f"{label}_normal"] = metrics.normal_errors(seen.normals, hits.normals, both)[0]
     return row
+
+
+def _exact(crop: Any, hits: Hits, mask: NDArray[np.bool_], unit: float) -> Any:
+    """The observation of a network that makes no error and says so."""
+    from image_to_mesh.inference.field.two_sided import nearest_inside
+    from image_to_mesh.inference.observation import Observation
+
+    nearest = nearest_inside(hits.mask)
+    front, back = ((d * np.float32(unit)).ravel()[nearest] for d in (hits.front, hits.back))
+    return Observation(
+        view=crop,
+        front=front,
+        back=back,
+        normals=hits.normals.reshape(-1, 3)[nearest],
+        up=np.array([0, -1, 0], np.float32),
+        mask=mask.astype(np.float32),
+        colour=np.full((SIDE, SIDE, 3), 0.5, np.float32),
+        surety=1.0,
+    )
 
 
 def _quiet(_share: float) -> None:

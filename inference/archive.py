@@ -67,6 +67,7 @@ def pack(archive: Archive) -> bytes:
         "back": seen.back.astype(np.float16),
         "normals": np.round(np.clip(seen.normals, -1, 1) * 127).astype(np.int8),
         "mask": np.round(np.clip(seen.mask, 0, 1) * 255).astype(np.uint8),
+        "surety": np.round(np.clip(seen.surety, 0, 1) * 255).astype(np.uint8),
         "colour": _jpeg(seen.colour),
     }
     if seen.back_colour is not None:
@@ -115,6 +116,7 @@ def _archive(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Archi
         colour=_from_jpeg(arrays["colour"]),
         back_colour=_from_jpeg(arrays["back_colour"]) if "back_colour" in arrays else None,
         albedo=_from_jpeg(arrays["albedo"]) if "albedo" in arrays else None,
+        surety=arrays["surety"].astype(np.float32) / 255 if "surety" in arrays else 0.0,
     )
     frame = WorldFrame(np.array(rotation), float(scale), np.array(offset))
     return Archive(observation, frame, str(facts["model"]))

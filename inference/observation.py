@@ -28,6 +28,9 @@ class Observation:
             near side were not there; None when nothing says so.
         albedo: (A, A, 3) float32 0..1 sRGB what a network takes for the near side's paint without
             light, coarsely; goes on beyond the outline. None when nothing says so.
+        surety: How far front and back are believed, 0 to 1, as one number or (S, S). Where it is 0
+            they are guesses: the shape is kept round and smooth; where it is 1 they are measured:
+            every step and edge of theirs is kept.
     """
 
     view: CropView
@@ -39,6 +42,7 @@ class Observation:
     colour: Floats
     back_colour: Floats | None = None
     albedo: Floats | None = None
+    surety: Floats | float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ SMALLEST_PART = 0.003  # share of the largest part's volume under which a loose 
 DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
 BACK_SURETY = 0.3  # of the guessed far side in a fit, where the near side has 1
+THINNEST, THINNEST_GUESS = 0.005, 0.02  # units of the view: of what is measured, and of a guess
 ROW = 4096  # points whose colours are looked up at a time
 FRONTAL_SNAP = math.radians(15.0)  # what is symmetric and seen from ahead stands upright
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
@@ -113,15 +114,10 @@ def build_object(
     mirror = find_mirror(observation)
     if shaping.symmetry == "x" or (shaping.symmetry == "auto" and mirror.is_strong):
         observation = made_symmetric(observation, mirror)
-    share = 0.2 if shaping.is_neural else 1.0
-    surface = _reshaped(two_sided_surface(observation, lambda s: report(share * s)), shaping)
-    grid = solid_from_two_sides(surface, view, CELLS[detail], lambda s: report(share * s))
-    field = solid = offset(grid, shaping.level)
-    if shaping.is_neural:
-        field = _fitted(observation, surface, solid, shaping, lambda s: report(0.2 + 0.8 * s))
+    field, spacing = shaped_field(observation, CELLS[detail], shaping, report)
 
     report = stage("Extracting the surface")
-    bricks = sample_near_surface(field, solid.spacing, lambda share: report(0.3 * share))
+    bricks = sample_near_surface(field, spacing, lambda share: report(0.3 * share))
     positions, quads = dual_contour(bricks, field, lambda share: report(0.3 + 0.6 * share))
     if not len(quads):
         raise CutOutError(
@@ -195,6 +191,30 @@ def finish_object(
     return ObjectResult(mesh, material, camera, frame, crossings)
 
 
+def shaped_field(
+    observation: Observation, cells: int, shaping: Shaping, report: Callable[[float], None]
+) -> tuple[Field, float]:
+    """Make the field that an observation says, and how finely its surface is to be looked at.
+
+    Args:
+        observation: What the picture says.
+        cells: Along the longest side of a solid about as wide as high and deep.
+        shaping: The artist's changes.
+        report: Called with the finished share, 0 to 1; raises to cancel.
+
+    Returns:
+        The field in the view frame, and the cell size of its extraction.
+    """
+    share = 0.2 if shaping.is_neural else 1.0
+    surface = _reshaped(two_sided_surface(observation, lambda s: report(share * s)), shaping)
+    grid = solid_from_two_sides(surface, observation.view, cells, lambda s: report(share * s))
+    solid = offset(grid, shaping.level)
+    if not shaping.is_neural:
+        return solid, grid.spacing
+    field = _fitted(observation, surface, solid, shaping, lambda s: report(0.2 + 0.8 * s))
+    return field, grid.spacing
+
+
 def _fitted(
     observation: Observation,
     surface: TwoSidedSurface,
@@ -216,7 +236,7 @@ def _fitted(
         observation.mask,
         None,
         normals,
-        back_surety=BACK_SURETY,
+        back_surety=np.maximum(np.float32(BACK_SURETY), surface.surety),
     )
     evidence = moved_outwards(evidence, shaping.level)
     return fit(evidence, solid.bounds, solid, Effort(), best_device("auto"), 0, report)
@@ -261,7 +281,10 @@ def _reshaped(surface: TwoSidedSurface, shaping: Shaping) -> TwoSidedSurface:
 
 
 def two_sided_surface(observation: Observation, report: Callable[[float], None]) -> TwoSidedSurface:
-    """Sharpen the front with its normals and centre the solid on the view's distance."""
+    """Sharpen the front with its normals and centre the solid on the view's distance.
+
+    What is sure stays as it is.
+    """
     view = observation.view
     size = observation.front.shape[0]
     mask = shrink(observation.mask, size, size) > 0.5
@@ -273,12 +296,20 @@ def two_sided_surface(observation: Observation, report: Callable[[float], None])
     sharp = fuse_depth_and_normals(
         depth, observation.normals, mask, view.crop_rays(size), lambda: report(0.0)
     )
-    front = sharp - np.float32(view.distance)
-    back = np.minimum(back - centre, front + _deepest(mask))
-    back = _smoothed(back, mask, BACK_BLUR * size)
-    back = np.maximum(back, front + 0.02).astype(np.float32)
+    doubt = 1 - np.broadcast_to(np.float32(observation.surety), depth.shape)
+    front = depth + doubt * (sharp - depth) - np.float32(view.distance)
+    measured = back - np.float32(centre)
+    back = np.minimum(measured, front + _deepest(mask))
+    back = measured + doubt * (_smoothed(back, mask, BACK_BLUR * size) - measured)
+    thinnest = THINNEST + doubt * (THINNEST_GUESS - THINNEST)
+    back = np.maximum(back, front + thinnest).astype(np.float32)
     nearest = nearest_inside(mask)
-    return TwoSidedSurface(front.ravel()[nearest], back.ravel()[nearest], observation.mask)
+    return TwoSidedSurface(
+        front.astype(np.float32).ravel()[nearest],
+        back.ravel()[nearest],
+        observation.mask,
+        (1 - doubt).ravel()[nearest],
+    )
 
 
 def _deepest(mask: NDArray[np.bool_]) -> Floats:

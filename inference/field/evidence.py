@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 BREAK = 0.12  # depth step between neighbours, in units of the view, that is no slope
 GRAZING = 0.15  # cosine to the line of sight under which a surface says nothing
 RIM = 0.6  # surety of the outline: where it is is known, how deep it lies is not
+FLAT = 0.1  # slope of the distance to the outline under which it has no direction
 MARGIN = 0.01  # units between a point known to be empty and the nearest possible surface
 
 
@@ -148,8 +149,10 @@ def _rim(
         nothing = np.empty((0, 3), np.float32)
         return nothing, nothing, nothing[:, 0], nothing
     down, across = np.gradient(blur(silhouette, 1.0))
+    steep = np.hypot(across, down) > FLAT  # things finer than a pixel have no outward side
+    rows, columns = rows[steep[rows, columns]], columns[steep[rows, columns]]
     outward = -np.stack([across, down], axis=-1)[rows, columns]
-    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     scale = front.shape[0] / size
     small = (
         ((rows + 0.5) * scale).astype(int).clip(0, front.shape[0] - 1),

@@ -105,8 +105,10 @@ def made_symmetric(observation: Observation, mirror: Mirror) -> Observation:
     stack = (stack * own + other * weight) / (own + weight)
     normals = stack[..., 2:]
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    surety = np.broadcast_to(np.float32(observation.surety), observation.front.shape)
     return replace(
         observation,
+        surety=((surety + _flipped(np.ascontiguousarray(surety), column)) / 2).astype(np.float32),
         front=stack[..., 0],
         back=stack[..., 1],
         normals=normals,

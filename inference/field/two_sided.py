@@ -23,6 +23,7 @@ Floats = NDArray[np.float32]
 
 SOFT = 0.012  # of the crop's side: blur of what is carried outwards to the silhouette
 FINEST = 0.4  # smallest cell of a slim solid, as a share of a cube's
+JUMP = 0.06  # depth step between neighbours, in the view's units, that is no slope
 PAD = 3  # samples between the solid and the border of the grid
 
 
@@ -34,11 +35,15 @@ class TwoSidedSurface:
         front: (S, S) depth of the first surface along the view axis.
         back: (S, S) depth of the last surface, >= front.
         mask: (M, M) subject probability 0..1; M may be finer than S.
+        surety: How far both depths are believed up to the silhouette and across their jumps, 0 to 1,
+            as one number or (S, S). Where it is 0 sides are rounded, where it is 1 they are taken
+            as they are.
     """
 
     front: Floats
     back: Floats
     mask: Floats
+    surety: Floats | float = 0.0
 
 
 def solid_from_two_sides(
@@ -126,20 +131,37 @@ def _rounded_sides(
     """Middle surface and half thickness at the mask's resolution, rounded at the silhouette."""
     size = silhouette.shape[0]
     scale = size / surface.front.shape[0]
+    given = np.broadcast_to(np.float32(surface.surety), surface.front.shape)
+    doubt = 1 - enlarge(np.ascontiguousarray(given), size, size)
     # The network's outermost pixels mix subject and background: take them from further inside.
-    sure = (silhouette > 1.2 * scale * 2.0 / size).astype(np.uint8)
+    sure = silhouette > 1.2 * scale * 2.0 / size * doubt
     if not sure.any():
-        sure = (silhouette > 0).astype(np.uint8)
-    nearest = nearest_inside(sure.astype(bool))
-    front = enlarge(surface.front, size, size).ravel()[nearest]
-    back = enlarge(surface.back, size, size).ravel()[nearest]
-    middle = blur((front + back) / 2, 0.7 * scale)
+        sure = silhouette > 0
+    nearest = nearest_inside(sure)
+    front = _enlarged(surface.front, given, size).ravel()[nearest]
+    back = _enlarged(surface.back, given, size).ravel()[nearest]
+    middle = (front + back) / 2
+    middle = middle + doubt * (blur(middle, 0.7 * scale) - middle)
     rim = np.clip(1 - silhouette / (SOFT * 8), 0, 1)
-    middle = middle + rim * (blur(middle, SOFT * size) - middle)
+    middle = middle + doubt * rim * (blur(middle, SOFT * size) - middle)
     half = np.maximum((back - front) / 2, 0.01).astype(np.float32)
-    limit = _cap(half, silhouette, fillet)
-    half = np.maximum(np.minimum(half, limit), 1e-3)
-    return middle, blur(half.astype(np.float32), 0.5 * scale)
+    limit = np.minimum(half, _cap(half, silhouette, fillet))
+    half = np.maximum(half + doubt * (limit - half), 1e-3)
+    half = half + doubt * (blur(half.astype(np.float32), 0.5 * scale) - half)
+    return middle.astype(np.float32), half.astype(np.float32)
+
+
+def _enlarged(depth: Floats, surety: Floats, size: int) -> Floats:
+    """(size, size) depth; where it is believed, its jumps stay as sharp as they are."""
+    smooth = enlarge(depth, size, size)
+    window = np.ones((3, 3), np.uint8)
+    jumps = (cv2.dilate(depth, window) - cv2.erode(depth, window) > JUMP) & (surety > 0.5)
+    if not jumps.any():
+        return smooth
+    shape = (size, size)
+    sharp = np.asarray(cv2.resize(depth, shape, interpolation=cv2.INTER_NEAREST))
+    at_jump = cv2.resize(jumps.astype(np.uint8), shape, interpolation=cv2.INTER_NEAREST) > 0
+    return np.where(at_jump, sharp, smooth)
 
 
 def _cap(half: Floats, silhouette: Floats, fillet: float) -> Floats:

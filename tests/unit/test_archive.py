@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from image_to_mesh.inference.archive import Archive, pack, unpack
@@ -64,12 +66,20 @@ def test_without_changes_the_object_comes_back_where_it_stood(kept) -> None:
     assert after.mean(axis=0) == pytest.approx(before.mean(axis=0), abs=0.01)
 
 
+def test_what_was_measured_stays_measured(kept) -> None:
+    frame = unpack(kept[0]).frame
+    surety = np.linspace(0, 1, SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
+    read = unpack(pack(Archive(replace(ball(), surety=surety), frame, "scanner"))).observation
+    assert np.abs(read.surety - surety).max() < 0.003
+
+
 def test_archive_is_small_and_faithful(kept) -> None:
     observation, read = ball(), unpack(kept[0])
     assert len(kept[0]) < 60_000
     assert read.model == "two-sided 1"
     assert np.abs(read.observation.front - observation.front).max() < 1e-3
     assert np.abs(read.observation.colour - observation.colour).mean() < 0.01
+    assert read.observation.surety == 0
     cosine = (read.observation.normals * observation.normals).sum(axis=-1)
     assert np.degrees(np.arccos(np.clip(cosine.min(), -1, 1))) < 1
     np.testing.assert_allclose(read.observation.view.rotation, observation.view.rotation)

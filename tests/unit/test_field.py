@@ -85,6 +85,29 @@ def test_a_slab_gets_round_sides_and_a_closed_border():
     assert profile[edge] < 0.75 * profile[middle]
 
 
+@pytest.mark.parametrize("surety", [1.0, 0.0])
+def test_sides_and_steps_are_as_sharp_as_they_are_sure(surety):
+    v = view()
+    mask = np.zeros((128, 128), np.float32)
+    mask[32:96, 32:96] = 1
+    front = np.full((32, 32), -0.1, np.float32)
+    front[:, 16:] = -0.5  # the right half is thicker
+    sides = TwoSidedSurface(front, np.full((32, 32), 0.1, np.float32), mask, surety)
+    field = solid_from_two_sides(sides, v, 128, lambda share: None)
+
+    def is_solid(across, depth):
+        z = v.distance + depth
+        point = np.array([[across * z / v.distance, 0, z]], np.float32)
+        return field.query(point).distance[0] < 0
+
+    # Just behind the front's plane: flat up to the outline where sure, rounded off where not.
+    assert is_solid(-0.3, -0.08)
+    assert is_solid(-0.48, -0.08) == (surety == 1)
+    # Beside the step, nearly at the near half's front and nearly at the far half's.
+    assert is_solid(0.025, -0.47) == (surety == 1)
+    assert is_solid(-0.025, -0.14) == (surety == 0)
+
+
 def test_normals_sharpen_a_blurred_depth():
     v = view()
     front, _, normals, mask = sphere_sides(v, 96)

@@ -211,6 +211,18 @@ def test_the_evidence_of_a_view_lies_where_it_should():
     assert len(twice.points) == 2 * len(found.points)
 
 
+def test_a_dot_has_no_outward_side():
+    view, *_ = ball_view(48)
+    mask = np.zeros((96, 96), np.float32)
+    mask[20:70, 40:60] = mask[8, 80] = 1
+    flat = np.zeros((48, 48), np.float32)
+    found = evidence_of_view(view, flat, flat + 0.2, mask, None)
+    assert np.linalg.norm(found.normals, axis=1) == pytest.approx(1, abs=1e-4)
+    across, down = view.crop_coordinates(found.points, 96).T
+    assert not (np.hypot(across - 80.5, down - 8.5) < 3).any()
+    assert (np.hypot(across - 40.0, down - 45.0) < 3).any()
+
+
 def test_unsure_sides_weigh_less():
     view, _, mask, front, back = ball_view()
     sure = evidence_of_view(view, front, back, mask, None, back_surety=1.0)
