@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,19 +13,18 @@ from .contracts import CutOut, Picture, Reconstruction, RefineRequest, Request, 
 from .cost import StageClock
 from .failures import translated_failures
 from .networks import Networks
+from .subject import CROP_MARGIN, Subject, choose_engine, find_subject
 
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
     from .engines.scene import SceneResult
     from .engines.triplane import PlacedResult
-    from .models.two_sided import ObjectGeometry, SceneGeometry, TwoSidedNetwork
+    from .models.two_sided import ObjectGeometry, TwoSidedNetwork
     from .networks import ObjectField, SceneDepth
 
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
 
-CROP_MARGIN = 0.15  # free border on each side, in subject sizes: the middle of what training saw
-OBJECT_SCORE = 0.58  # from which Auto makes an object; a thing in a full room scores about a half
 WIDER = 1.1  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = math.radians(30.0)  # field of view of the subject's crop when the camera is unknown
@@ -80,13 +78,6 @@ class _Run:
         return self._clock.stages()
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    cut_out: CutOut
-    scene: SceneGeometry | None  # present when the network has looked at the whole picture
-    is_matte: bool = False  # soft where pixels are mixed: their colours can be unmixed
-
-
 def run(request: Request, report: Report) -> Reconstruction:
     """Reconstruct one picture.
 
@@ -123,13 +114,14 @@ def cut_out(request: Request, report: Report) -> CutOut:
     with translated_failures():
         steps = _Run(report)
         picture = _read(request, steps)
-        return _find_subject(picture, request, Networks(request, steps.stage), steps).cut_out
+        networks = Networks(request, steps.stage)
+        return find_subject(picture, request, networks, steps.stage).cut_out
 
 
 def _run(request: Request, steps: _Run) -> Reconstruction:
     picture = _read(request, steps)
     network = Networks(request, steps.stage)
-    engine, subject = _choose(picture, request, network, steps)
+    engine, subject = choose_engine(picture, request, network, steps.stage)
     if engine == "object":
         assert subject is not None
         return _run_object(picture, request, subject, network, steps)
@@ -164,84 +156,8 @@ def _read(request: Request, steps: _Run) -> Picture:
     return load_picture(request.source)
 
 
-def _choose(
-    picture: Picture, request: Request, network: Networks, steps: _Run
-) -> tuple[str, _Subject | None]:
-    """The engine to run, and the subject if it has been looked for."""
-    if request.engine == "scene" or (request.engine == "auto" and request.cut_out == "none"):
-        return "scene", None
-    subject = _find_subject(picture, request, network, steps)
-    if request.engine == "object" or subject.cut_out.origin in ("alpha", "mask", "picks"):
-        return "object", subject
-    if subject.scene is None:  # a plain background, cut out without the network
-        return "object", subject
-    if float(subject.cut_out.mask.max()) < 0.5:  # a network for cut-outs found nothing
-        return "scene", subject
-    return ("object" if subject.scene.object_score > OBJECT_SCORE else "scene"), subject
-
-
-def _find_subject(picture: Picture, request: Request, network: Networks, steps: _Run) -> _Subject:
-    from .errors import CutOutError
-    from .picture import cutout
-    from .picture.colour_cut import colour_cut
-    from .picture.plain_background import plain_background_mask
-
-    if request.picks is not None:
-        from .picking import picked_mask
-
-        mask = picked_mask(picture.pixels[..., :3], request.picks, network, steps.stage)
-        return _Subject(CutOut(mask, "picks", picture), None)
-    mode = request.cut_out
-    height, width = picture.pixels.shape[:2]
-    if mode == "none":
-        return _Subject(CutOut(np.ones((height, width), np.float32), "none", picture), None)
-    if mode == "alpha" and not picture.has_alpha:
-        raise CutOutError(
-            "The picture has no transparency to cut out with: set Cut-Out to Automatic."
-        )
-    if mode == "mask" and request.mask is None:
-        raise CutOutError("No mask was given: choose or paint one, or set Cut-Out to Automatic.")
-    if request.mask is not None and mode != "alpha":
-        given = cutout.resize_mask(request.mask.astype(np.float32) / 255, (height, width))
-        return _Subject(CutOut(given, "mask", picture), None)
-    if picture.has_alpha:
-        return _Subject(CutOut(cutout.alpha_mask(picture), "alpha", picture), None)
-    rgb = picture.pixels[..., :3]
-    matte = network.matte(rgb)
-    if matte is not None:
-        scene = None
-        if request.engine == "auto":
-            colours = rgb.astype(np.float32) / 255
-            scene = network.bundled().estimate_scene(colours)
-        return _Subject(CutOut(matte, "network", picture), scene, is_matte=True)
-    net = network.bundled()
-    report = steps.stage("Cutting out the subject")
-    plain = plain_background_mask(rgb)
-    if plain is not None:
-        return _Subject(CutOut(plain, "network", picture), None)
-    colours = rgb.astype(np.float32) / 255
-    scene = net.estimate_scene(colours, lambda: report(0.0))
-    whole = cutout.resize_mask(cutout.clean_mask(scene.mask), (height, width))
-    x0, y0, side = cutout.crop_square(whole, CROP_MARGIN)
-    # A second, closer look at the subject alone gives a finer mask.
-    crop = cutout.sample_crop(colours, x0, y0, side, 256, None)
-    closer = net.estimate_object(crop, None, lambda: report(0.5)).mask
-    rough = colour_cut(rgb, _paste(closer, whole, x0, y0, side), lambda: report(0.6))
-    mask = cutout.refine_mask(rgb, cutout.clean_mask(rough))
-    return _Subject(CutOut(mask, "network", picture), scene)
-
-
-def _paste(crop: Floats, whole: Floats, x0: float, y0: float, side: float) -> Floats:
-    """Average a square crop's mask into the whole picture's rough mask."""
-    from .picture.cutout import place_crop
-
-    rows, columns = whole.shape
-    placed = place_crop(crop, (rows, columns), x0, y0, side)
-    return (0.35 * whole + 0.65 * placed).astype(np.float32)
-
-
 def _run_object(
-    picture: Picture, request: Request, subject: _Subject, network: Networks, steps: _Run
+    picture: Picture, request: Request, subject: Subject, network: Networks, steps: _Run
 ) -> Reconstruction:
     from .archive import Archive, pack
     from .camera import CropView, PinholeCamera
@@ -357,10 +273,11 @@ def _paint(
 
 
 def _draw_object(
-    picture: Picture, request: Request, subject: _Subject, network: Networks, steps: _Run
+    picture: Picture, request: Request, subject: Subject, network: Networks, steps: _Run
 ) -> Reconstruction | None:
     """The object as an installed network draws it; None when there is no such network."""
-    from .engines.triplane import Subject, build_from_field
+    from .engines.triplane import Subject as DrawnSubject
+    from .engines.triplane import build_from_field
     from .texture.material import Finish
 
     pixels, mask = picture.pixels[..., :3], subject.cut_out.mask
@@ -369,7 +286,7 @@ def _draw_object(
         placed = build_from_field(
             drawn.field,
             drawn.axes,
-            Subject(drawn.rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
+            DrawnSubject(drawn.rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
             request.detail,
             request.texture_size,
             request.size_m,
@@ -441,7 +358,7 @@ def _looked_at_twice(
 
 
 def _run_scene(
-    picture: Picture, request: Request, subject: _Subject | None, network: Networks, steps: _Run
+    picture: Picture, request: Request, subject: Subject | None, network: Networks, steps: _Run
 ) -> Reconstruction:
     from .camera import PinholeCamera
     from .engines.scene import build_scene

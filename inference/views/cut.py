@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 
 from ..contracts import PictureFile, Request
 from ..networks import Networks
-from ..picture.colour_cut import colour_cut
-from ..picture.cutout import clean_mask, crop_square, refine_mask, resize_mask, sample_crop
 from ..picture.plain_background import plain_background_mask
+from ..subject import bundled_mask
 from .contracts import ViewsRequest
 
 Floats = NDArray[np.float32]
 Stage = Callable[[str], Callable[[float], None]]
-
-CROP_MARGIN = 0.15  # free border around the subject that the built-in network knows
-SIDE = 256  # of its crops
 
 
 def networks_for(request: ViewsRequest, stage: Stage) -> Networks:
@@ -54,20 +50,4 @@ class Cutter:
         matte = self._networks.matte(rgb)
         if matte is not None:
             return matte
-        height, width = rgb.shape[:2]
-        colours = rgb.astype(np.float32) / 255
-        net = self._networks.bundled()
-        whole = resize_mask(clean_mask(net.estimate_scene(colours).mask), (height, width))
-        x0, y0, side = crop_square(whole, CROP_MARGIN)
-        crop = sample_crop(colours, x0, y0, side, SIDE, None)
-        closer = net.estimate_object(crop).mask
-        placed = sample_crop(
-            closer[..., None],
-            -x0 * SIDE / side,
-            -y0 * SIDE / side,
-            max(height, width) * SIDE / side,
-            max(height, width),
-            0.0,
-        )
-        rough = 0.35 * whole + 0.65 * placed[:height, :width, 0]
-        return refine_mask(rgb, clean_mask(colour_cut(rgb, rough.astype(np.float32), lambda: None)))
+        return bundled_mask(self._networks.bundled(), rgb, lambda _: None)[0]
