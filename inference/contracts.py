@@ -108,6 +108,8 @@ class Shaping:
         faces: Largest number of faces; 0 keeps what Detail gives.
         symmetry: Whether left and right halves are made alike: never, where the picture clearly shows
             a symmetric thing from straight ahead, or always.
+        turn: With symmetry always: radians that the thing's front is turned away from the camera, to
+            the picture's right where positive.
         is_neural: Fit a neural field to the observation instead of filling a grid: finer edges where
             the observation is exact, slower.
         delight: How much of the light is taken out of the colours, 0 to 1.
@@ -121,6 +123,7 @@ class Shaping:
     level: float = 0.0
     faces: int = 0
     symmetry: Symmetry = "off"
+    turn: float = 0.0
     is_neural: bool = False
     delight: float = 0.0
     bump: float = 0.0
@@ -191,6 +194,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a photo says that it was taken.
+
+    Attributes:
+        latitude: Degrees, north of the equator is positive.
+        longitude: Degrees, east of Greenwich is positive.
+        error: Metres by which that may be wrong, by the camera's own account; None when it has none.
+    """
+
+    latitude: float
+    longitude: float
+    error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A picture as every engine sees it: upright, sRGB, straight alpha.
 
@@ -200,6 +218,7 @@ class Picture:
         focal_px: Focal length in pixels of ``pixels`` from EXIF, None when unknown.
         name: Stem for data-block names.
         notes: Sentences for the artist, such as "Scaled from 20000 x 300 to 4096 x 61".
+        place: Where it was taken, None when unknown.
     """
 
     pixels: NDArray[np.uint8]
@@ -207,6 +226,7 @@ class Picture:
     focal_px: float | None
     name: str
     notes: tuple[str, ...] = ()
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

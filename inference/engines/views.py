@@ -26,6 +26,7 @@ from ..views.contracts import (
 
 if TYPE_CHECKING:
     from ..views.gather import Gathered
+    from ..views.gps import Fit
     from ..views.region import Region, Setting
     from ..views.shape import Shape
     from ..views.watch import PreviewMesh, Watch
@@ -35,6 +36,7 @@ Report = Callable[[float, str], None]
 
 ROUGHNESS = 0.7
 FEWEST_VIEWS = 2
+UNMEASURED = ("pycolmap", "COLMAP folder")  # cameras whose world has no unit
 MEASURED = ("pycolmap", "COLMAP folder", "transforms.json", "scene")  # cameras that stay
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart
 
@@ -119,8 +121,11 @@ def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsRec
     statuses = [cut.statuses.get(status.name, status) for status in statuses]
     gathered = replace(gathered, notes=(*gathered.notes, *cut.notes))
     is_refined = refines(request, has_given_masks=setting.has_masks)
-    shape, region = _shape(request, solved, region, steps, watch, is_refined=is_refined)
-    return _finished(request, gathered, solved, region, shape, statuses, steps)
+    on_map = _on_map(request, gathered, solved, region)
+    shape, region = _shape(
+        request, solved, region, steps, watch, on_map=on_map, is_refined=is_refined
+    )
+    return _finished(request, gathered, solved, region, shape, statuses, steps, on_map)
 
 
 def refines(request: ViewsRequest, *, has_given_masks: bool) -> bool:
@@ -141,13 +146,14 @@ def _shape(
     steps: _Steps,
     watch: Watch | None,
     *,
+    on_map: Fit | None,
     is_refined: bool,
 ) -> tuple[Shape, Region]:
     """The surface, and the region with the cameras that fit it."""
     from ..views.shape import shape_by_fusion, shape_by_rendering
     from ..views.watch import Watch
 
-    watch = _in_world(watch or Watch(), request, solved, region)
+    watch = _in_world(watch or Watch(), request, solved, region, on_map)
     if not is_refined or watch.is_enough():
         return shape_by_fusion(region, request.detail, steps.stage, watch), region
     from ..device import best_device
@@ -167,14 +173,16 @@ def _shape(
         watch.can_finish.clear()
 
 
-def _in_world(watch: Watch, request: ViewsRequest, solved: Solved, region: Region) -> Watch:
+def _in_world(
+    watch: Watch, request: ViewsRequest, solved: Solved, region: Region, on_map: Fit | None
+) -> Watch:
     """The same watch for previews in the region's frame: it sees them where the result will be."""
     show = watch.show
     if show is None:
         return watch
 
     def show_placed(preview: PreviewMesh) -> None:
-        placing = _placing(request, solved, region, preview.positions)
+        placing = _placing(request, solved, region, preview.positions, on_map)
         show(replace(preview, positions=placing.points(preview.positions)))
 
     return replace(watch, show=show_placed)
@@ -317,6 +325,7 @@ def _finished(
     shape: Shape,
     statuses: Sequence[PictureStatus],
     steps: _Steps,
+    on_map: Fit | None,
 ) -> ViewsReconstruction:
     """Texture the surface and put it with its cameras into the world frame."""
     from ..surface.topology import is_watertight
@@ -350,8 +359,8 @@ def _finished(
     steps.stage("Checking the mesh")
     used, corners = np.unique(faces[kept], return_inverse=True)
     positions = positions[used]
-    metres = _measured_metres(request, solved, region, positions, steps)
-    placing = _placing(request, solved, region, positions, metres)
+    metres = _measured_metres(request, solved, region, positions, steps, on_map)
+    placing = _placing(request, solved, region, positions, on_map, metres)
     sizes = np.full(int(kept.sum()), faces.shape[1], np.int32)
     corners = corners.reshape(-1).astype(np.int32)
     mesh = MeshArrays(placing.points(positions), corners, sizes, atlas.uvs[kept].reshape(-1, 2))
@@ -372,7 +381,7 @@ def _finished(
             *gathered.notes,
             *solved.notes,
             *_notes(statuses, solved, shape),
-            *_size_notes(request, metres),
+            *_size_notes(request, solved, metres, on_map),
         ),
         stages=steps.finish(),
         views=views,
@@ -381,11 +390,41 @@ def _finished(
     )
 
 
+def _on_map(
+    request: ViewsRequest, gathered: Gathered, solved: Solved, region: Region
+) -> Fit | None:
+    """How the region's frame lies on the map, where its size is not known otherwise."""
+    if solved.keeps_world or solved.origin == "turntable":
+        return None
+    from ..views.gps import fit_to_places
+
+    places = {photo.name: photo.place for photo in gathered.photos if photo.place is not None}
+    views = [view for view in region.views if view.name in places]
+    if not views:
+        return None
+    cameras = np.array([view.camera.matrix[:3, 3] for view in views])
+    return fit_to_places(cameras, [places[view.name] for view in views])
+
+
+def _deciding(on_map: Fit | None, request: ViewsRequest, solved: Solved) -> Fit | None:
+    """The GPS positions if they decide on size and north."""
+    if on_map is None or not on_map.is_usable:
+        return None
+    is_wanted = request.is_measured or (request.size_m is None and solved.origin in UNMEASURED)
+    return on_map if is_wanted else None
+
+
 def _measured_metres(
-    request: ViewsRequest, solved: Solved, region: Region, positions: Floats, steps: _Steps
+    request: ViewsRequest,
+    solved: Solved,
+    region: Region,
+    positions: Floats,
+    steps: _Steps,
+    on_map: Fit | None,
 ) -> float | None:
-    """Metres of one unit of the region's frame, where the artist wants them measured."""
-    if not request.is_measured or solved.keeps_world:
+    """Metres of one unit of the region's frame by a network, where the artist wants them measured."""
+    is_known = solved.keeps_world or (on_map is not None and on_map.is_usable)
+    if not request.is_measured or is_known:
         return None
     from ..views.cut import networks_for
     from ..views.metres import metres_per_unit
@@ -396,15 +435,30 @@ def _measured_metres(
     return metres_per_unit(region.views, some, networks, report)
 
 
-def _size_notes(request: ViewsRequest, metres: float | None) -> list[str]:
-    if not request.is_measured:
-        return []
-    if metres is not None:
+def _size_notes(
+    request: ViewsRequest, solved: Solved, metres: float | None, on_map: Fit | None
+) -> list[str]:
+    map_fit = _deciding(on_map, request, solved)
+    if map_fit is not None:
+        return [
+            f"Size and north are those of the photos' GPS positions, which lie {map_fit.span:.0f} m"
+            f" apart: expect the size to be off by up to {map_fit.unsure:.0%}. North is along +Y."
+        ]
+    if request.is_measured and metres is not None:
         return ["The size was measured by a network: expect it to be off by a tenth or more."]
-    return [
-        "The size could not be measured: install a network for metric depth in the preferences and"
-        " choose it for Depth, or use Scale to Distance."
-    ]
+    if request.is_measured and on_map is not None:
+        return [
+            f"The photos' GPS positions are too near each other ({on_map.span:.0f} m, and each is off"
+            f" by {on_map.error:.0f} m) to tell the size: use Scale to Distance."
+        ]
+    if request.is_measured:
+        return [
+            "The size could not be measured: install a network for metric depth in the preferences"
+            " and choose it for Depth, or use Scale to Distance."
+        ]
+    if on_map is not None and on_map.is_usable and solved.origin in UNMEASURED:
+        return ["The photos' GPS positions tell the true size: turn on Measure Size to use it."]
+    return []
 
 
 def _placing(
@@ -412,6 +466,7 @@ def _placing(
     solved: Solved,
     region: Region,
     positions: Floats,
+    on_map: Fit | None = None,
     metres: float | None = None,
 ) -> _Placing:
     """Upright on the floor at the wanted size; or back where the artist's own cameras are."""
@@ -420,14 +475,21 @@ def _placing(
         # x_source = R^T (x / s) + c = R^T (x + s R c) / s
         back = -frame.scale * (frame.rotation @ frame.centre)
         return _Placing(frame.rotation.T, back, 1 / frame.scale)
-    low, high = positions.min(axis=0), positions.max(axis=0)
+    rotation = np.eye(3)
+    map_fit = _deciding(on_map, request, solved)
+    if map_fit is not None:
+        cosine, sine = np.cos(map_fit.turn), np.sin(map_fit.turn)
+        rotation = np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0], [sine, 0.0, cosine]])
+        metres = map_fit.metres_per_unit
+    turned = positions @ rotation.T
+    low, high = turned.min(axis=0), turned.max(axis=0)
     scale = 1 / region.frame.scale
     if metres is not None:
         scale = metres
     elif request.size_m is not None:
         scale = request.size_m / max(float((high - low).max()), 1e-9)
     base = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float64)
-    return _Placing(np.eye(3), base, scale)
+    return _Placing(rotation, rotation.T @ base, scale)
 
 
 def _grown(seen: NDArray[np.bool_], faces: NDArray[np.int32]) -> NDArray[np.bool_]:

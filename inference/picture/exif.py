@@ -1,4 +1,4 @@
-"""Read the few EXIF fields that matter here: which way is up, and how long the lens was.
+"""Read the few EXIF fields that matter here: which way is up, how long the lens was, and where.
 
 Files lie, so nothing in this module raises: a field that cannot be read is a field that is absent.
 """
@@ -9,6 +9,8 @@ import math
 import struct
 from dataclasses import dataclass
 
+from ..contracts import Place
+
 ORIENTATION = 0x0112
 EXIF_IFD = 0x8769
 FOCAL_LENGTH = 0x920A
@@ -16,6 +18,8 @@ PIXEL_X_DIMENSION = 0xA002
 FOCAL_PLANE_X_RESOLUTION = 0xA20E
 FOCAL_PLANE_UNIT = 0xA210
 FOCAL_LENGTH_35MM = 0xA405
+GPS_IFD = 0x8825
+LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE, POSITIONING_ERROR = 1, 2, 3, 4, 31
 
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 # Lenses outside of this range of diagonal fields of view are typing mistakes or circular fisheyes.
@@ -77,6 +81,7 @@ class Exif:
         pixels_per_mm: Pixels of the picture as taken per millimetre of sensor, None when unknown.
         taken_width: Width in pixels of the picture as taken, before any scaling by editors, None
             when unknown.
+        place: Where the picture was taken, None when unknown.
     """
 
     orientation: int = 1
@@ -84,6 +89,7 @@ class Exif:
     focal_mm: float | None = None
     pixels_per_mm: float | None = None
     taken_width: float | None = None
+    place: Place | None = None
 
 
 UNKNOWN_EXIF = Exif()
@@ -98,6 +104,8 @@ def read_exif(tiff: bytes) -> Exif:
     """
     tiff = tiff.removeprefix(b"Exif\0\0")
     tags = read_directory(tiff)
+    gps = tags.get(GPS_IFD)
+    place = None if gps is None else _place(read_directory(tiff, int(gps.number)))
     pointer = tags.get(EXIF_IFD)
     if pointer is not None:
         tags = read_directory(tiff, int(pointer.number)) | tags
@@ -110,6 +118,7 @@ def read_exif(tiff: bytes) -> Exif:
         focal_mm=_positive(tags, FOCAL_LENGTH),
         pixels_per_mm=resolution / unit_mm if resolution and unit_mm else None,
         taken_width=_positive(tags, PIXEL_X_DIMENSION),
+        place=place,
     )
 
 
@@ -182,6 +191,28 @@ def _read_entry(tiff: bytes, at: int, order: str, is_big: bool) -> tuple[int, Ti
         pairs = zip(numbers[::2], numbers[1::2], strict=True)
         numbers = tuple(top / bottom if bottom else 0.0 for top, bottom in pairs)
     return (tag, TiffTag(numbers, value_at, order)) if numbers else None
+
+
+def _place(tags: dict[int, TiffTag]) -> Place | None:
+    latitude = _degrees(tags, LATITUDE, LATITUDE_REF, b"S", 90.0)
+    longitude = _degrees(tags, LONGITUDE, LONGITUDE_REF, b"W", 180.0)
+    # Cameras without a fix write 0, 0, which lies in the Gulf of Guinea.
+    if latitude is None or longitude is None or latitude == longitude == 0.0:
+        return None
+    return Place(latitude, longitude, _positive(tags, POSITIONING_ERROR))
+
+
+def _degrees(
+    tags: dict[int, TiffTag], tag: int, reference: int, negative: bytes, most: float
+) -> float | None:
+    """Degrees, minutes and seconds as one number with a sign."""
+    if tag not in tags or reference not in tags:
+        return None
+    parts = tags[tag].values[:3]
+    degrees = sum(part / 60**power for power, part in enumerate(parts))
+    if not math.isfinite(degrees) or not 0.0 <= degrees <= most:
+        return None
+    return -degrees if int(tags[reference].number) == negative[0] else degrees
 
 
 def _positive(tags: dict[int, TiffTag], tag: int) -> float | None:

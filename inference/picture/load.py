@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ def _load_file(path: Path, max_side: int) -> Picture:
     is_turned = header.exif.orientation >= 5
     stored = (header.width, header.height)
     _note_scaling(notes, (stored[1], stored[0]) if is_turned else stored, pixels)
-    return _finish(pixels, focal, name, notes)
+    return replace(_finish(pixels, focal, name, notes), place=header.exif.place)
 
 
 def _finish(pixels: NDArray[np.uint8], focal: float | None, name: str, notes: list[str]) -> Picture:

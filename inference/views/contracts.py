@@ -19,6 +19,7 @@ from ..contracts import (
     Device,
     ModelChoices,
     PicturePixels,
+    Place,
     Reconstruction,
 )
 
@@ -72,9 +73,10 @@ class ViewsRequest:
         max_frames: At most so many frames of each video.
         detail: How fine the mesh is.
         texture_size: Side of the square texture in pixels.
-        size_m: Longest side of the result in metres; None keeps the size the cameras give it.
-        is_measured: Find the size by an installed network for metric depth instead; where that
-            cannot be done, ``size_m`` counts.
+        size_m: Longest side of the result in metres; None keeps the size the cameras give it, or
+            takes that of the photos' GPS positions where the cameras have none of their own.
+        is_measured: Find the size by the photos' GPS positions or by an installed network for metric
+            depth instead; where that cannot be done, ``size_m`` counts.
         fov_x: Horizontal field of view in radians when the artist knows it, for all pictures.
         device: Where networks run.
         models: Which networks run.
@@ -114,6 +116,7 @@ class Photo:
         path: The file; None for pixels from memory and video frames.
         group: Pictures of one group come from one camera at one zoom.
         sequence: Number of the video or sequence it belongs to; -1 for single photos.
+        place: Where it says that it was taken; None when it says nothing.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Photo:
     path: Path | None
     group: str
     sequence: int = -1
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,7 +318,7 @@ def _photo_of(
     if picture.has_alpha:  # what lies under transparency is arbitrary
         alpha = picture.pixels[..., 3:].astype(np.uint16)
         pixels = ((pixels * alpha + 127 * (255 - alpha)) // 255).astype(np.uint8)
-    return Photo(name, np.ascontiguousarray(pixels), mask, focal, path, group)
+    return Photo(name, np.ascontiguousarray(pixels), mask, focal, path, group, place=picture.place)
 
 
 def _given_focal(request: ViewsRequest, width: int) -> float | None:
