@@ -96,6 +96,17 @@ class ImageToMeshShaping(bpy.types.PropertyGroup):
         update=_changed,
     )
     symmetry: symmetry_property(update=_changed)
+    turn: FloatProperty(
+        name="Turned",
+        description="How far the object's front is turned away from the camera, to the picture's"
+        " right where positive. Both halves are made alike about that plane, and what the picture"
+        " hides of one is painted like the other",
+        default=0.0,
+        min=-1.5,
+        max=1.5,
+        subtype="ANGLE",
+        update=_changed,
+    )
     is_neural: neural_property(update=_changed)
     delight: delight_property(update=_changed)
     bump: bump_property(update=_changed)

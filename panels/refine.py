@@ -36,6 +36,9 @@ class IMAGE_TO_MESH_PT_refine(bpy.types.Panel):
             "symmetry",
         ):
             shape.prop(settings, name)
+        turn = shape.row()
+        turn.enabled = settings.symmetry == "X"
+        turn.prop(settings, "turn")
         shape.prop(settings, "is_neural")
         look = layout.column(align=True)
         look.prop(settings, "delight")

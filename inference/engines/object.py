@@ -17,7 +17,13 @@ from ..field.integrate import fuse_depth_and_normals
 from ..field.offset import offset
 from ..field.outline import local_width
 from ..field.protocol import Field
-from ..field.symmetry import find_mirror, made_symmetric
+from ..field.symmetry import (
+    SymmetricField,
+    find_mirror,
+    frontal_plane,
+    made_symmetric,
+    turned_plane,
+)
 from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
 from ..image import blur, enlarge, sample, shrink
 from ..observation import Observation, WorldFrame
@@ -112,9 +118,16 @@ def build_object(
     observation = _cut_at(observation, shaping.cut_threshold)
     pictured = observation.mask  # the picture has the thing's colours nowhere else
     mirror = find_mirror(observation)
-    if shaping.symmetry == "x" or (shaping.symmetry == "auto" and mirror.is_strong):
+    is_turned = shaping.symmetry == "x" and shaping.turn != 0
+    is_frontal = mirror.is_strong or shaping.symmetry == "x"
+    plane = None
+    if not is_turned and shaping.symmetry != "off" and is_frontal:
         observation = made_symmetric(observation, mirror)
+        plane = frontal_plane(mirror, view)
     field, spacing = shaped_field(observation, CELLS[detail], shaping, report)
+    if is_turned:
+        plane = turned_plane(field, observation.up, shaping.turn)
+        field = SymmetricField(field, plane)
 
     report = stage("Extracting the surface")
     bricks = sample_near_surface(field, spacing, lambda share: report(0.3 * share))
@@ -131,11 +144,11 @@ def build_object(
         positions, faces = decimate(positions, quads, budget, lambda s: report(0.9 + 0.1 * s))
         finish = replace(finish, fine_normals=lambda points: _unit(field.gradient(points)))
 
-    finish = replace(finish or Finish(), delight=shaping.delight, relief=shaping.bump)
+    finish = replace(finish, delight=shaping.delight, relief=shaping.bump, mirror=plane)
     side = observation.colour.shape[0]
     mask = enlarge(pictured, side, side)
-    is_frontal = mirror.is_strong or shaping.symmetry == "x"
-    dress = Dress(observation.colour, mask, observation.up, _behind(observation), is_frontal)
+    is_ahead = is_frontal and not is_turned
+    dress = Dress(observation.colour, mask, observation.up, _behind(observation), is_ahead)
     return finish_object(positions, faces, view, dress, texture_size, size_m, stage, frame, finish)
 
 

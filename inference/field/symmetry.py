@@ -3,7 +3,8 @@
 Creatures, vehicles, furniture and bottles have such a plane. Seen from straight ahead it passes
 through the camera, so that it shows as a column of the crop about which outline and colours are
 mirrored. From other sides one half hides the other, and what a network guesses of it is too rough to
-tell symmetry by; there nothing is found.
+tell symmetry by; there nothing is found, but the artist may say how far the thing is turned: then the
+solid itself tells where the plane lies.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..camera import CropView
 from ..image import blur, sample, shrink
+from ..mirror import MirrorPlane
 from ..observation import Observation
+from .protocol import Bounds, Field, FieldSample
 from .two_sided import signed_pixels
 
 Floats = NDArray[np.float32]
@@ -25,6 +29,8 @@ SPREAD = 0.06  # of the side: how far from the outline's middle the plane may li
 STEPS = 25  # columns that are tried
 OUTLINE = 0.84  # overlap of the outline with its mirror image from which it is symmetric
 PAINT = 0.5  # share of the colours' differences that the mirror image must explain
+ASIDE = 0.25  # of the solid's width: how far from its middle the plane of a turned thing may lie
+LATTICE = 24  # probes along each axis by which that plane is found
 PLAIN = 0.03  # mean difference of colours under which they say nothing
 
 
@@ -84,6 +90,77 @@ def _flipped(image: Floats, column: float) -> Floats:
     y = np.arange(height, dtype=np.float32) + 0.5
     where = np.stack(np.meshgrid(x.astype(np.float32), y), axis=-1)
     return sample(image, where)
+
+
+def frontal_plane(mirror: Mirror, view: CropView) -> MirrorPlane:
+    """The mirror as a plane of the view frame."""
+    across = view.crop_rays(LOOK)[LOOK // 2, :, 0]
+    at = np.interp(mirror.column * LOOK - 0.5, np.arange(LOOK), across)
+    normal = np.array([1, 0, -at], np.float32)
+    return MirrorPlane(normal / np.linalg.norm(normal).astype(np.float32), 0.0)
+
+
+def turned_plane(solid: Field, up: Floats, turn: float) -> MirrorPlane:
+    """The upright plane in which a solid that does not face the camera is most symmetric.
+
+    Args:
+        solid: In the view frame.
+        up: (3,) its up direction in the view frame.
+        turn: Radians that its front is turned away from the camera, to the picture's right where
+            positive.
+    """
+    up = up / max(float(np.linalg.norm(up)), 1e-6)
+    ahead, right = (axis - (axis @ up) * up for axis in (-np.eye(3)[2], np.eye(3)[0]))
+    normal = np.cos(turn) * right / np.linalg.norm(right)
+    normal = normal - np.sin(turn) * ahead / max(float(np.linalg.norm(ahead)), 1e-6)
+    normal = (normal / np.linalg.norm(normal)).astype(np.float32)
+    bounds = solid.bounds
+    axes = [np.linspace(*ends, LATTICE) for ends in zip(bounds.low, bounds.high, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+    points = points[solid.query(points).distance < 0]
+    if not len(points):
+        return MirrorPlane(normal, 0.0)
+    along = points @ normal
+    low, high = np.percentile(along, [1, 99])
+    best, offset = -1.0, float((low + high) / 2)
+    for aside in np.linspace(-ASIDE, ASIDE, STEPS) * (high - low):
+        plane = MirrorPlane(normal, float((low + high) / 2 + aside))
+        again = float((solid.query(plane.reflected(points)).distance < 0).mean())
+        if again > best:
+            best, offset = again, plane.offset
+    return MirrorPlane(normal, offset)
+
+
+@dataclass(frozen=True, slots=True)
+class SymmetricField:
+    """A field whose halves are alike: the mean of another field and its mirror image."""
+
+    half: Field
+    plane: MirrorPlane
+
+    @property
+    def bounds(self) -> Bounds:
+        low, high = self.half.bounds.low, self.half.bounds.high
+        box = np.stack([low, high])
+        corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i, j, k in np.ndindex(2, 2, 2)])
+        every = np.concatenate([corners, self.plane.reflected(corners.astype(np.float32))])
+        return Bounds(every.min(axis=0).astype(np.float32), every.max(axis=0).astype(np.float32))
+
+    def query(self, points: Floats) -> FieldSample:
+        """Signed distance at (N, 3) points."""
+        own, other = self._distance(points), self._distance(self.plane.reflected(points))
+        return FieldSample((own + other) / 2)
+
+    def gradient(self, points: Floats) -> Floats:
+        """(N, 3) gradient of the distance."""
+        other = self.half.gradient(self.plane.reflected(points))
+        return (self.half.gradient(points) + self.plane.turned(other)) / 2
+
+    def _distance(self, points: Floats) -> Floats:
+        # Beyond its box a field need not rise; against its mirror image it has to.
+        bounds = self.half.bounds
+        beyond = np.maximum(np.maximum(bounds.low - points, points - bounds.high), 0)
+        return self.half.query(points).distance + np.linalg.norm(beyond, axis=1)
 
 
 def made_symmetric(observation: Observation, mirror: Mirror) -> Observation:

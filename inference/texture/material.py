@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..camera import CropView
 from ..contracts import MaterialArrays
 from ..image import blur, enlarge, shrink
+from ..mirror import MirrorPlane
 from .charts import split_faces, triangle_normals
 from .complete import bleed_outwards
 from .delight import (
@@ -53,6 +54,8 @@ class Finish:
             a decimated mesh has lost; None when the mesh has lost nothing. 0 where unknown.
         albedo: (A, A, 3) sRGB 0..1 what a network takes for the crop's paint, coarsely; it has a say in
             what is taken out as light. None when nothing is known.
+        mirror: The plane in which the thing is symmetric, so that what is hidden is painted like its
+            mirror image; None when there is none.
     """
 
     delight: float = 0.0
@@ -60,6 +63,7 @@ class Finish:
     occlusion: bool = True
     fine_normals: Callable[[Floats], Floats] | None = None
     albedo: Floats | None = None
+    mirror: MirrorPlane | None = None
 
 
 def make_material(
@@ -111,7 +115,7 @@ def make_material(
     report(0.25)
     base = paint(
         positions, faces, atlas, view, crop, inside, lambda s: report(0.25 + 0.45 * s),
-        elsewhere, surface, imagined,
+        elsewhere, surface, imagined, finish.mirror,
     )  # fmt: skip
     report(0.7)
     occlusion = None

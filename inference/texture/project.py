@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..image import blur, sample
+from ..mirror import MirrorPlane
 from .charts import face_vectors, split_faces
 from .complete import bleed_outwards
 from .diffuse import diffuse, mesh_edges
@@ -30,6 +31,7 @@ INNER = 12 / 512  # distance from the rim at which that is, in sides of the crop
 SOURCE = (0.3, 0.6)  # cosines from which a pixel may colour what is hidden, hardly and fully
 AWAY = (-0.35, 0.05)  # cosines from which the far side's picture is used hardly and fully
 SPREAD = 1.5 / 128  # blur of the colours that spread, in sides of the crop
+MIRRORED = 0.04  # units that a point's mirror image may lie off the visible surface
 CHUNK = 400_000  # points whose hidden colour is asked for at once
 ROWS = 128  # of the map, painted at once; bounds memory
 
@@ -45,6 +47,7 @@ def paint(
     elsewhere: Callable[[Floats], Floats] | None = None,
     surface: SurfaceMap | None = None,
     imagined: Floats | None = None,
+    mirror: MirrorPlane | None = None,
 ) -> NDArray[np.uint8]:
     """Fill the atlas with colour.
 
@@ -61,6 +64,8 @@ def paint(
         surface: The atlas's surface map if it is already there.
         imagined: (B, B, 3) sRGB 0..1 the far side, seen from the front through the thing; made of the
             crop as it is if None. Not used with ``elsewhere``.
+        mirror: The plane in which the thing is symmetric: what is hidden gets the colour of its
+            mirror image where the picture shows that.
 
     Returns:
         (size, size, 3) uint8 sRGB, row 0 on top, painted in every pixel.
@@ -91,6 +96,10 @@ def paint(
     report(0.75)
 
     grid = surface.covered.shape
+    beside = sight = None
+    if mirror is not None:
+        beside, sight = _mirrored(points, facing, front, inside, view, mirror)
+        beside, sight = beside.reshape(*grid, 2), sight.reshape(*grid, 1)
     where, hidden = where.reshape(*grid, 2), hidden.reshape(*grid, 3)
     texture = np.empty((atlas.size, atlas.size, 3), np.uint8)
     for first in range(0, grid[0], ROWS):
@@ -102,6 +111,12 @@ def paint(
             for part in (where, hidden, trust.reshape(*grid, 1))
         )
         sure = sure.reshape(*spots.shape[:2], 1)
+        if beside is not None and sight is not None:
+            other, seen = (
+                enlarged_rows(part, surface.factor, first, last) for part in (beside, sight)
+            )
+            seen = seen.reshape(*spots.shape[:2], 1)
+            guess = guess + seen * (sample(subject, other) - guess)
         colour = guess + sure * (sample(subject, spots) - guess)
         texture[rows] = np.clip(colour, 0, 1) * 255 + 0.5
     return texture
@@ -157,6 +172,24 @@ def picture_trust(
     front = _front(positions, split_faces(faces), view, side)
     where = view.crop_coordinates(points, side)
     return _trust(points, normals, sample_points(front, where)[:, 0], inside, where), where
+
+
+def _mirrored(
+    points: Floats,
+    normals: Floats,
+    front: Floats,
+    inside: Floats,
+    view: CropView,
+    mirror: MirrorPlane,
+) -> tuple[Floats, Floats]:
+    """Where the mirror images of points lie in the crop, (N, 2), and how far they are seen, (N,)."""
+    images, facing = mirror.reflected(points), mirror.turned(normals)
+    where = view.crop_coordinates(images, inside.shape[0])
+    surface = sample_points(front, where)[:, 0]
+    sight = _trust(images, facing, surface, inside, where)
+    # A mirror image before the surface is that of something the picture does not show.
+    off = (surface - images[:, 2]) / np.float32(MIRRORED)
+    return where, (sight * np.clip(2 - off, 0, 1)).astype(np.float32)
 
 
 def _away(points: Floats, normals: Floats) -> Floats:
