@@ -110,8 +110,6 @@ class Shaping:
             a symmetric thing from straight ahead, or always.
         turn: With symmetry always: radians that the thing's front is turned away from the camera, to
             the picture's right where positive.
-        turn: With symmetry always: radians that the thing's front is turned away from the camera, to
-            the picture's right where positive.
         is_neural: Fit a neural field to the observation instead of filling a grid: finer edges where
             the observation is exact, slower.
         delight: How much of the light is taken out of the colours, 0 to 1.
