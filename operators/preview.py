@@ -61,7 +61,8 @@ class Drawing:
         lit = 0.5 + 0.5 * (normals @ np.array(LIGHT))  # half Lambert: no side is without shape
         colours = np.ones((len(positions), 4), np.float32)
         colours[:, :3] = mesh.colours / 255 * (DARKEST + (1 - DARKEST) * lit[:, None])
-        return cls(positions, colours, triangles.astype(np.int32), mesh.words)
+        whole = np.ascontiguousarray(triangles, np.int32)  # the graphics card takes no strides
+        return cls(positions, colours, whole, mesh.words)
 
 
 class Preview:

@@ -87,6 +87,8 @@ def test_a_drawing_stands_upright_and_every_face_is_there():
     assert np.ptp(red) > 0.1  # one colour, several shades
     assert not drawing.colours[:, 1:3].any()
     assert (drawing.colours[:, 3] == 1).all()
+    for array in (drawing.positions, drawing.colours, drawing.triangles):
+        assert array.flags.c_contiguous  # others are refused when they are drawn
 
 
 def test_finish_now_keeps_the_result(refining, window):
