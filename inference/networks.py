@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .catalogue import ModelEntry, Task, model
 from .choice import AUTO, Kind, choose
-from .contracts import Picks, Request
+from .contracts import Detail, Picks, Request
 from .errors import WeightsError
 from .memory import Effort, free_memory, ladder, within_memory
 
@@ -31,6 +31,8 @@ Stage = Callable[[str], Callable[[float], None]]
 
 LONGEST = 1536  # pixels; a relief has no more vertices than this along its longer side
 WORTH_UPSCALING = 1.5  # a texture less than this finer than the picture shows no gain
+WORTH_TELLING = 1.1  # a surface coarser by less looks the same
+TOKENS: dict[Detail, int] = {"low": 1024, "medium": 2048, "high": 2048, "ultra": 2048}  # TripoSG's
 FAR = 1.3  # of the deepest valid depth: where sky goes
 
 
@@ -248,9 +250,20 @@ class Networks:
         def attempt(effort: Effort) -> T:
             estimator = self._load(entry, effort)
             report = self._stage("Estimating the shape")
-            return finish(draw(estimator, colours, mask, effort, self._request, report))
+            drawn = draw(estimator, colours, mask, effort, self._request, report)
+            made = finish(drawn)
+            coarsened.append(getattr(drawn.field, "coarsened", 1.0))
+            return made
 
-        return self._within_memory(entry, attempt, chunks=(1 << 15, 1 << 13))
+        coarsened: list[float] = []
+        made = self._within_memory(entry, attempt, chunks=(1 << 15, 1 << 13))
+        if coarsened[-1] > WORTH_TELLING:
+            self.notes.append(
+                f"{entry.label} drew so intricate a surface that it was followed"
+                f" {coarsened[-1]:.1f} times more coarsely than Detail asks, to be done in minutes:"
+                " a graphics card, more steps or another seed may do better."
+            )
+        return made
 
     def upscaled(self, rgb: NDArray[np.uint8], wanted: int) -> NDArray[np.uint8]:
         """Enlarge a picture whose longer side is well under ``wanted`` pixels, as far as that.
@@ -409,6 +422,7 @@ def _triposg(
         steps=request.steps,
         guidance=request.guidance,
         seed=request.seed,
+        tokens=TOKENS[request.detail],
         chunk=effort.chunk,
         advance=advance,
     )

@@ -18,6 +18,7 @@ from ..camera import CropView, PinholeCamera
 from ..contracts import Detail
 from ..errors import CutOutError
 from ..field.protocol import Field
+from ..field.vecset import VecSetField
 from ..picture.cutout import sample_crop
 from ..picture.intrinsics import focal_from_fov
 from ..surface.bricks import sample_near_surface
@@ -127,6 +128,8 @@ def _surface(
 ) -> tuple[Floats, NDArray[np.int32]]:
     extent = field.bounds.high - field.bounds.low
     spacing = float(extent.max()) / cells
+    if isinstance(field, VecSetField):
+        spacing = field.affordable(spacing)
     bricks = sample_near_surface(field, spacing, lambda share: report(0.6 * share))
     positions, quads = dual_contour(bricks, field, lambda share: report(0.6 + 0.4 * share))
     positions, quads = keep_solid_parts(positions, quads, SMALLEST_PART)

@@ -92,7 +92,7 @@ class BandedField(ABC):
         ]
         points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
         with torch.inference_mode():
-            value = self._evaluate(points.reshape(-1, 3))[0].reshape(points.shape[:3])
+            value = self._sampled(points)
             free = ((points < self._low) | (points > self._high)).any(dim=-1)
             if not bool((value < 0).any()):
                 self.is_faint = True
@@ -103,10 +103,24 @@ class BandedField(ABC):
             inside = value < 0
             self._ring = _rings(inside, value.abs() < reach).cpu().numpy()
             self._inside = inside.cpu().numpy()
+            self._lattice = value.cpu().numpy()
             near = F.pad(torch.from_numpy(self._ring <= BAND)[None, None].float(), (1,) * 6)
             near = F.max_pool3d(near, 2, 1)[0, 0] > 0
             self._slope = _spread(slope.cpu(), near & ~free.cpu()).numpy() / self._cell
         self._bounds = self._around(np.argwhere(self._ring == 0))
+
+    def _sampled(self, points: Tensor) -> Tensor:
+        """(X, Y, Z) values at the lattice's (X, Y, Z, 3) points; subclasses may know a shorter way."""
+        return self._evaluate(points.reshape(-1, 3))[0].reshape(points.shape[:3])
+
+    def _is_sure(self, points: Floats, guess: Floats) -> NDArray[np.bool_]:
+        """Which points near the surface need not be asked about.
+
+        Args:
+            points: (N, 3).
+            guess: (N,) distance as far as the lattice's values tell it.
+        """
+        return np.zeros(len(points), np.bool_)
 
     @property
     def bounds(self) -> Bounds:
@@ -133,13 +147,19 @@ class BandedField(ABC):
         near = ring <= BAND
         distance = np.maximum(ring - 1, 0.5).astype(np.float32) * np.float32(self._cell)
         distance[inside] *= -1
+        slope = self._between(self._slope, points[near])
+        guess = self._between(self._lattice, points[near]) / slope
+        sure = self._is_sure(points[near], guess)
+        known, doubtful = np.flatnonzero(near)[sure], np.flatnonzero(near)[~sure]
+        distance[known] = guess[sure]
+        near[known] = False
         asked = np.ones_like(near) if self.has_colours else near
         colour = None
         with torch.inference_mode():
             value, tint = self._evaluate(torch.from_numpy(points[asked]).to(self._device))
         within = near[asked]
-        steps = value.cpu().numpy()[within] / self._steepness(points[near])
-        distance[near] = np.clip(steps, -self._cell, self._cell)
+        steps = value.cpu().numpy()[within] / slope[~sure]
+        distance[doubtful] = np.clip(steps, -self._cell, self._cell)
         if tint is not None:
             colour = tint.cpu().numpy()
         return FieldSample(np.maximum(distance, self._beyond(points).max(axis=1)), colour)
@@ -156,7 +176,7 @@ class BandedField(ABC):
                 value = self._evaluate(beside)[0].cpu().numpy()
                 total += value[:, None] * corner
                 here += value / 4
-        slope = self._steepness(points)
+        slope = self._between(self._slope, points)
         total /= 4 * step * slope[:, None]
         beyond = self._beyond(points)
         side = beyond.argmax(axis=1)
@@ -192,17 +212,17 @@ class BandedField(ABC):
         where = tuple(index.T)
         return self._ring[where], self._inside[where]
 
-    def _steepness(self, points: Floats) -> Floats:
-        """(N,) slope of the function around each point, trilinear between lattice points."""
+    def _between(self, lattice: Floats, points: Floats) -> Floats:
+        """(N,) what a lattice says around each of (N, 3) points, by trilinear interpolation."""
         index = (points - self._origin) / np.float32(self._cell)
-        index = np.clip(index, 0, np.array(self._slope.shape) - 1.001)
+        index = np.clip(index, 0, np.array(lattice.shape) - 1.001)
         base = index.astype(np.int64)
         part = index - base
         result = np.zeros(len(points), np.float32)
         for corner in range(8):
             offset = np.array([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
             weight = np.prod(np.where(offset, part, 1 - part), axis=1)
-            result += (weight * self._slope[tuple((base + offset).T)]).astype(np.float32)
+            result += (weight * lattice[tuple((base + offset).T)]).astype(np.float32)
         return result
 
 

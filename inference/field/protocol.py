@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,4 +53,13 @@ class Field(Protocol):
 
     def gradient(self, points: Floats) -> Floats:
         """(N, 3) float32 gradient of the distance; on the surface about the outward normal."""
+        ...
+
+
+@runtime_checkable
+class DerivableField(Field, Protocol):
+    """A field that tells distance and gradient together for less than one after the other."""
+
+    def distance_and_gradient(self, points: Floats) -> tuple[Floats, Floats]:
+        """Signed distance (N,) and its gradient (N, 3) at (N, 3) float32 points."""
         ...

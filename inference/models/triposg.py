@@ -439,7 +439,7 @@ class TripoSG:
     ) -> VecSetField:
         """The solid of latent vectors; the decoder stays on the device as long as it is used."""
         decoder = self._decoder.to(self._device)
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: the field is derived by the points
             solid = decoder.solid(latents.to(decoder.post_quant.weight.dtype), report)
         if chunk is None:
             chunk = CHUNK_CPU if self._device.type == "cpu" else CHUNK_GPU

@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ..field.protocol import Field
+from ..field.protocol import DerivableField, Field
 from .bricks import CHUNK, SIDE, Bricks, follow_surface
 
 Floats = NDArray[np.float32]
@@ -195,10 +195,13 @@ def _hermite(
         report(begin / len(crossing))
         some = slice(begin, begin + CHUNK)
         points = bricks.origin + np.float32(bricks.spacing) * crossing[some].astype(np.float32)
-        slope = field.gradient(points)
+        if isinstance(field, DerivableField):
+            distance, slope = field.distance_and_gradient(points)
+        else:
+            distance, slope = field.query(points).distance, field.gradient(points)
         length = np.linalg.norm(slope, axis=1)
         normals[some] = slope / np.maximum(length, 1e-9)[:, None]
-        distance = field.query(points).distance / np.maximum(length, 0.3)
+        distance = distance / np.maximum(length, 0.3)
         offset[some] = np.clip(distance / bricks.spacing, -0.5, 0.5)
     return normals, offset
 
