@@ -13,7 +13,7 @@ import bpy
 
 from ..inference.catalogue import Task, models_for
 from ..inference.choice import known
-from ..inference.contracts import PictureFile, Request, Shaping
+from ..inference.contracts import Picks, PictureFile, Request, Shaping
 from ..inference.errors import ImageToMeshError
 from ..inference.views.contracts import ViewsRequest
 from . import session
@@ -42,6 +42,7 @@ def run_cli(argv: Sequence[str]) -> int:
         arguments = parser.parse_args(list(argv))
         if bool(arguments.pictures) == bool(arguments.photos):
             parser.error("give either pictures, or --photos with folders of photos or videos")
+        picks = _picks(parser, arguments)
     except SystemExit as end:  # argparse has told why; Blender must still shut down in order
         return end.code if isinstance(end.code, int) else WRONG_USE
 
@@ -66,7 +67,7 @@ def run_cli(argv: Sequence[str]) -> int:
             inputs, assign = _photo_sets(arguments), of_photos(_photo_template(arguments))
             is_one = len(inputs) == 1
         else:
-            inputs, assign = _pictures(arguments), of_pictures(_template(arguments))
+            inputs, assign = _pictures(arguments), of_pictures(_template(arguments, picks))
             is_one = not arguments.pictures[0].is_dir()
         outcomes = carry_out(
             _plans(arguments, inputs, is_one),
@@ -107,6 +108,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", choices=("auto", "object", "scene"), default="auto", help="what to make")
     add("--detail", choices=("low", "medium", "high", "ultra"), default="medium")
     add("--cut-out", choices=("auto", "alpha", "none"), default="auto", help="find the subject by")
+    add(
+        "--pick",
+        action="append",
+        type=_place,
+        default=[],
+        metavar="X,Y",
+        help="a place on the subject, from 0 to 1 of the picture's width and height, from its top"
+        " left corner; may be repeated, holds for every picture, and goes before --cut-out",
+    )
+    add(
+        "--pick-not",
+        action="append",
+        type=_place,
+        default=[],
+        metavar="X,Y",
+        help="a place that is not the subject; may be repeated",
+    )
+    add("--pick-box", type=_box, metavar="L,T,R,B", help="a box around the subject, from 0 to 1")
     add("--texture-size", type=_texture_size, default=2048, metavar="N", help="pixels, 256 to 8192")
     add("--size", type=_metres, default=1.0, metavar="M", help="longest side in metres")
     add("--solid", action="store_true", help="close a scene into a watertight solid")
@@ -146,6 +165,42 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ids(task: Task) -> str:
     return f"auto, bundled or one of {', '.join(entry.id for entry in models_for(task))}"
+
+
+def _picks(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Picks | None:
+    """What is picked, None when nothing is; ends with a message when it makes no sense."""
+    if not (arguments.pick or arguments.pick_not or arguments.pick_box):
+        return None
+    if arguments.photos:
+        parser.error("--pick, --pick-not and --pick-box are for pictures, not for --photos")
+    points = [(x, y, True) for x, y in arguments.pick]
+    points += [(x, y, False) for x, y in arguments.pick_not]
+    try:
+        return Picks(tuple(points), arguments.pick_box)
+    except ValueError as error:
+        parser.error(f"{error}: see --pick, --pick-not and --pick-box")
+
+
+def _shares(text: str, count: int, form: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count or not all(0.0 <= value <= 1.0 for value in values):
+        raise argparse.ArgumentTypeError(f"must be {form} with numbers from 0 to 1")
+    return values
+
+
+def _place(text: str) -> tuple[float, float]:
+    x, y = _shares(text, 2, "X,Y")
+    return x, y
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    left, top, right, bottom = _shares(text, 4, "L,T,R,B")
+    if not (left < right and top < bottom):
+        raise argparse.ArgumentTypeError("must be left, top, right, bottom")
+    return left, top, right, bottom
 
 
 def _frames(text: str) -> int:
@@ -241,9 +296,10 @@ def _photo_template(arguments: argparse.Namespace) -> ViewsRequest:
     )
 
 
-def _template(arguments: argparse.Namespace) -> Request:
+def _template(arguments: argparse.Namespace, picks: Picks | None) -> Request:
     return Request(
         source=PictureFile(Path()),
+        picks=picks,
         engine=arguments.engine,
         detail=arguments.detail,
         cut_out=arguments.cut_out,

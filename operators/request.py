@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -95,6 +96,8 @@ def settings_from(request: Request) -> dict[str, object]:
     }
     settings |= {name: getattr(request.shaping, name) for name in SHAPED}
     settings["has_mask"] = request.mask is not None
+    if request.picks is not None:
+        settings["picks"] = asdict(request.picks)
     chosen = {stage: getattr(request.models, stage) for stage in STAGES}
     settings["models"] = {stage: model for stage, model in chosen.items() if model != "auto"}
     return settings

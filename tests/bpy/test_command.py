@@ -61,12 +61,36 @@ def test_a_bad_picture_is_an_error_line_and_status_1(pipeline, pictures, capsys)
         ["a.png", "--size", "0"],
         ["a.png", "--fov", "180"],
         ["a.png", "--what"],
+        ["a.png", "--pick", "0.5"],
+        ["a.png", "--pick", "0.5,1.5"],
+        ["a.png", "--pick", "here,there"],
+        ["a.png", "--pick-not", "0.5,0.5"],
+        ["a.png", "--pick-box", "0.9,0.1,0.2,0.8"],
+        ["--photos", "folder", "--pick", "0.5,0.5"],
     ],
 )
 def test_wrong_arguments_are_status_2(pipeline, arguments, capsys):
     assert run_cli(arguments) == 2
     assert "usage: image_to_mesh" in capsys.readouterr().err
     assert pipeline.requests == []
+
+
+def test_the_subject_can_be_picked_and_picks_are_settings_of_the_result(pipeline, pictures, capsys):
+    arguments = [str(pictures / "a.png"), "-o", str(pictures / "out"), "--format", "ply"]
+    picked = [*arguments, "--pick", "0.5,0.4", "--pick", "0.6,0.5", "--pick-not", "0.1,0.9"]
+    assert run_cli([*picked, "--pick-box", "0,0.1,1,0.9"]) == 0
+    picks = pipeline.requests[0].picks
+    assert picks.points == ((0.5, 0.4, True), (0.6, 0.5, True), (0.1, 0.9, False))
+    assert picks.box == (0.0, 0.1, 1.0, 0.9)
+    record = json.loads((pictures / "out" / "a.json").read_text())
+    assert record["settings"]["picks"]["box"] == [0.0, 0.1, 1.0, 0.9]
+    # The same picks keep what there is, others are another result.
+    assert run_cli([*picked, "--pick-box", "0,0.1,1,0.9"]) == 0
+    assert run_cli(picked) == 1
+    assert "other settings" in capsys.readouterr().err
+    assert run_cli([*arguments, "--overwrite"]) == 0
+    assert len(pipeline.requests) == 2
+    assert pipeline.requests[1].picks is None
 
 
 def test_help_is_status_0(capsys):
