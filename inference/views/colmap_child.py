@@ -28,6 +28,7 @@ WORDS = 64  # visual words learnt from the set itself
 LEARNT_FROM = 40_000  # descriptors
 MOST_PLACED = 0.7  # share of the pictures that is a success
 CONTESTED, MORE_TRIES = 0.08, 2  # share of contradictions from which cameras are found anew
+TURNED = 45.0  # degrees that neither a guessed focal length nor a long way explains
 FEW = 60  # pictures up to which that is a matter of seconds
 FAR_OFF = 6.0  # pixels of a match from where the cameras would have it
 FEWEST_MATCHES = 15  # under which a pair is nothing
@@ -44,8 +45,9 @@ def main(job_path: str) -> int:
     pairs = choose_pairs(job, ids, descriptors)
     match(job, database, pairs)
     evidence = read_evidence(database)
-    drop_repeats(database, evidence)
-    say({"result": map_views(job, database, counts, evidence)})
+    agreed = repeats.agreed_turns(evidence.pairs, evidence.turns, evidence.weights)
+    drop_repeats(database, evidence, agreed)
+    say({"result": map_views(job, database, counts, evidence, agreed)})
     return 0
 
 
@@ -264,23 +266,21 @@ def read_evidence(path: Path) -> Evidence:
     )
 
 
-def drop_repeats(path: Path, evidence: Evidence) -> None:
-    """Take out pairs that fit only by things that repeat, where stronger pairs contradict them."""
-    if not len(evidence.pairs):
-        return
-    agreed = repeats.agreed_turns(evidence.pairs, evidence.turns, evidence.weights)
+def drop_repeats(path: Path, evidence: Evidence, agreed: NDArray[np.float64]) -> None:
+    """Take out pairs that fit only by things that repeat: the (N, 3, 3) agreed turns tell them."""
     off = repeats.degrees_off(evidence.pairs, evidence.turns, agreed)
     with pycolmap.Database.open(path) as database:
         for a, b in evidence.pairs[off >= repeats.CONTRADICTS]:
             database.delete_inlier_matches(evidence.ids[a], evidence.ids[b])
 
 
-def contradictions(evidence: Evidence, model: Any) -> dict[str, Any]:
+def contradictions(evidence: Evidence, agreed: NDArray[np.float64], model: Any) -> dict[str, Any]:
     """What speaks against the cameras that were found.
 
     Returns:
         ``repeated``: share of all evidence that contradicts them; ``doubts``: the same share of each
-        picture's own evidence, by name.
+        picture's own evidence, by name; ``turned``: how many cameras look elsewhere than the
+        strongest pairs agree on.
     """
     placed = {
         number: model.images[image_id]
@@ -296,10 +296,18 @@ def contradictions(evidence: Evidence, model: Any) -> dict[str, Any]:
     of_each, of_all = np.zeros((2, len(evidence.names)))
     np.add.at(of_each, pairs, against[:, None])
     np.add.at(of_all, pairs, weights[:, None])
+    turned = 0
+    if len(agreed) and len(placed) > 2:
+        seen = [number for number in placed if of_all[number] > 0]
+        found = [placed[number].cam_from_world().rotation.matrix() for number in seen]
+        if seen:
+            apart = repeats.degrees_apart(np.array(found), agreed[seen])
+            turned = int((apart >= TURNED).sum())
     shares = (of_each / np.maximum(of_all, 1e-9)).round(3).tolist()
     return {
         "repeated": float(against.sum() / max(float(weights.sum()), 1e-9)),
         "doubts": dict(zip(evidence.names, shares, strict=True)),
+        "turned": turned,
     }
 
 
@@ -321,7 +329,11 @@ def _share_off(model: Any, first: Any, second: Any, ends: NDArray[np.float64]) -
 
 
 def map_views(
-    job: dict[str, Any], path: Path, counts: dict[str, int], evidence: Evidence
+    job: dict[str, Any],
+    path: Path,
+    counts: dict[str, int],
+    evidence: Evidence,
+    agreed: NDArray[np.float64],
 ) -> dict[str, Any]:
     """Solve for all cameras; the models are written as COLMAP writes them."""
     output = Path(job["folder"]) / "models"
@@ -375,7 +387,7 @@ def map_views(
             initial_image_pair_callback=lambda: tell(2),
             next_image_callback=lambda: tell(1),
         )
-        found_doubt = contradictions(evidence, _largest(models)) if models else {}
+        found_doubt = contradictions(evidence, agreed, _largest(models)) if models else {}
         if _registered(models) > _registered(best) or (
             _registered(models) == _registered(best)
             and models

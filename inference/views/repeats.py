@@ -21,6 +21,7 @@ GRID = 8  # cells along a picture's longer side in which matches are counted
 AGREES = 8.0  # degrees of two turns that are the same, within what a guessed focal length does
 CONTRADICTS = 20.0  # degrees that no focal length explains
 ROUNDS = 12
+COMPARED = 200  # cameras that two sets of turns are laid upon each other by, at most
 
 
 def strength(first: Doubles, second: Doubles, sizes: tuple[float, float]) -> float:
@@ -49,6 +50,8 @@ def agreed_turns(pairs: Ints, turns: Doubles, weights: Doubles) -> Doubles:
     Returns:
         (N, 3, 3) world-to-camera rotations; pictures in no pair have any.
     """
+    if not len(pairs):
+        return np.empty((0, 3, 3))
     found: Doubles = _along_tree(pairs, turns, weights, int(pairs.max()) + 1)
     for _ in range(ROUNDS):
         # Pairs that are far off count for little.
@@ -68,6 +71,22 @@ def degrees_off(pairs: Ints, turns: Doubles, found: Doubles) -> Doubles:
     expected = found[pairs[:, 1]] @ found[pairs[:, 0]].transpose(0, 2, 1)
     cosine = (np.einsum("eij,eij->e", expected, turns) - 1) / 2
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def degrees_apart(first: Doubles, second: Doubles) -> Doubles:
+    """(N,) degrees between the cameras of two worlds that most cameras lay upon each other.
+
+    Args:
+        first: (N, 3, 3) world-to-camera rotations.
+        second: (N, 3, 3) of the same cameras in another world.
+    """
+    between = (
+        first.transpose(0, 2, 1) @ second
+    )  # from the second world to the first, by each camera
+    some = between[:: max(1, len(between) // COMPARED)]
+    cosine = (np.einsum("aij,bij->ab", some, between) - 1) / 2
+    apart = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return apart[int(np.median(apart, axis=1).argmin())]
 
 
 def _along_tree(pairs: Ints, turns: Doubles, strength: Doubles, count: int) -> Doubles:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from image_to_mesh.inference.engines.views import statuses_after
-from image_to_mesh.inference.views import repeats
+from image_to_mesh.inference.views import estimate, repeats
+from image_to_mesh.inference.views.colmap_files import ColmapModel
 from image_to_mesh.inference.views.contracts import (
     PictureStatus,
     Solved,
@@ -69,6 +70,28 @@ def test_matches_all_over_the_picture_count_more_than_a_patch():
         everywhere[:100], patch[:100], sizes
     )
     assert repeats.strength(patch, patch, sizes) < repeats.strength(everywhere, everywhere, sizes)
+
+
+def test_cameras_of_two_worlds_are_laid_upon_each_other():
+    first = np.stack([turn_about_y(15.0 * number) for number in range(12)])
+    other_world = cv2.Rodrigues(np.array([0.3, -1.2, 0.5]))[0]
+    second = first @ other_world
+    second[7] = turn_about_y(90) @ second[7]
+    apart = repeats.degrees_apart(first, second)
+    assert apart[7] == pytest.approx(90, abs=1e-3)
+    assert np.delete(apart, 7).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("repeated", "turned", "is_told"),
+    # As measured with a floor of equal tiles: all cameras right, some wrong, some far off.
+    [(0.188, 0, False), (0.34, 0, True), (0.204, 3, True), (0.0, 0, False)],
+)
+def test_things_that_repeat_are_told_where_cameras_may_be_wrong(repeated, turned, is_told):
+    model = ColmapModel({}, {}, SparsePoints.empty(), np.empty(0), {})
+    result = {"others": [], "doubts": {}, "error_px": 0.5, "repeated": repeated, "turned": turned}
+    solved = estimate._solved([], [], result, model)
+    assert any("repeat" in note for note in solved.notes) == is_told
 
 
 def test_a_camera_that_also_fits_elsewhere_is_told():
