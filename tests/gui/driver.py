@@ -118,15 +118,15 @@ def choose_picture() -> Script:
     yield 1.0
 
 
-def find_button(operator: str) -> Iterator[float]:
+def find_button(operator: str, across: float = 0.4) -> Iterator[float]:
     """Slide down the sidebar until the button under the mouse is ``operator``'s.
 
     Returns its window coordinates. Ctrl-C over a button copies its Python command: that tells what
-    is under the mouse without guessing pixels.
+    is under the mouse without guessing pixels. ``across`` is the share of the sidebar's width.
     """
     area, sidebar = view()
     manager = bpy.context.window_manager
-    x = sidebar.x + sidebar.width * 0.4
+    x = sidebar.x + sidebar.width * across
     for y in range(sidebar.y + sidebar.height - 8, sidebar.y + 10, -8):
         mouse("MOUSEMOVE", "NOTHING", x, y)
         yield 0.03
@@ -376,6 +376,45 @@ def photos() -> Script:
     expect_nothing_added(before)
 
 
+def preview() -> Script:
+    """Watch photos being refined, go on working meanwhile, end it early; nothing of it stays."""
+    settings = bpy.context.scene.image_to_mesh
+    settings.detail, settings.texture_size = "LOW", 256
+    bpy.context.scene.image_to_mesh_photos.surface = "REFINED"
+    bpy.ops.image_to_mesh.add_photos(directory=str(FOLDER / "refined"))
+    bpy.ops.ed.undo_push(message="Add photos")
+    yield from open_sidebar()
+    yield from screenshot("preview_before")
+    before = objects()
+    with bpy.context.temp_override(window=window(), area=view()[0]):
+        bpy.ops.image_to_mesh.reconstruct_views("INVOKE_DEFAULT")
+    companion = session()._task.companion
+    yield from wait(lambda: companion.shown is not None, PATIENCE, "The first preview")
+    yield 0.3
+    facts["words"] = companion.shown.words
+    yield from screenshot("preview_during")
+    expect_nothing_added(before)
+    bpy.ops.object.empty_add()  # the artist goes on working
+    bpy.ops.ed.undo_push(message="Add Empty")
+    yield 0.3
+    yield from key("Z", ctrl=True)
+    yield 0.3
+    expect_nothing_added(before)
+    position = yield from find_button("image_to_mesh.finish_now", across=0.7)
+    click(*position)
+    yield 0.5
+    facts["can_finish_again"] = session().can_finish()
+    yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the job")
+    assert session().last_event is None, f"the job failed: {session().last_event}"
+    facts["model"] = bpy.context.view_layer.objects.active["image_to_mesh_model"]
+    assert companion.shown is None
+    yield 1.0
+    yield from screenshot("preview_after")
+    yield from key("Z", ctrl=True)
+    yield 0.5
+    expect_nothing_added(before)
+
+
 def quit_blender() -> Script:
     """Quit in the middle of a job; the caller looks at the exit status and the time it takes."""
     yield from press_generate()
@@ -523,7 +562,7 @@ SCENARIOS = {
     function.__name__: function
     for function in (
         *(generate, cancel, open_file, undo, delete_scene, disable, quit_blender, models),
-        *(photos, pick),
+        *(photos, preview, pick),
     )
 }
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import synthetic_orbit as synthetic
 
@@ -193,6 +195,27 @@ def test_photos_become_a_mesh_with_cameras_that_one_undo_removes(box: Box, play)
     assert max(facts["size_m"]) == pytest.approx(1.0, abs=0.01)
     assert facts["statuses"].pop("torn.png") == "LEFT_OUT"
     assert set(facts["statuses"].values()) == {"USED"}
+
+
+def test_the_surface_is_drawn_while_it_is_refined_and_kept_when_that_is_ended(
+    box: Box, play
+) -> None:
+    synthetic.write_orbit(box.shared / "refined", synthetic.orbit(6, 64, (18.0, 40.0)))
+    played = play("preview")
+    assert played.facts["words"]
+    assert played.facts["can_finish_again"] is False
+    # How far it had come depends on how busy the machine is.
+    model = played.facts["model"]
+    assert "finished early" in model or model.startswith("fused depth"), model
+    assert "Traceback" not in played.output, played.output
+    before, during = (
+        cv2.imread(str(box.shared / f"preview_{name}.png")).astype(int)
+        for name in ("before", "during")
+    )
+    # The cube is one metre high and stands at the origin, which the view looks at.
+    view = (slice(310, 390), slice(490, 570))
+    changed = (np.abs(before[view] - during[view]).max(axis=-1) > 20).mean()
+    assert 0.1 < changed < 0.9
 
 
 def test_quitting_mid_job_ends_blender(box: Box, play) -> None:
