@@ -47,6 +47,7 @@ _BEGINS = {
     "Finding the cameras": 0.05,
     "Undistorting": 0.38,
     "Finding the subject": 0.4,
+    "Comparing the outlines": 0.405,
     "Cutting out the subject": 0.41,
     "Carving by the outlines": 0.46,
     "Measuring depth": 0.48,
@@ -258,9 +259,11 @@ class Cut:
 def cut_out_subject(
     request: ViewsRequest, views: list[View], setting: Setting, steps: _Steps
 ) -> Cut:
-    """Cut a thing out of its surroundings where no masks were given."""
-    if not setting.is_object or setting.has_masks or request.masks == "none":
+    """Cut a thing out of its surroundings where no masks were given; leave out who contradicts."""
+    if not setting.is_object or request.masks == "none":
         return Cut(views, {})
+    if setting.has_masks:
+        return _without_moved(views, setting, steps)
     from ..views.cut import Cutter
     from ..views.subject import with_masks
 
@@ -280,6 +283,23 @@ def cut_out_subject(
         name: PictureStatus(name, False, f"{name} does not show the subject.") for name in gone
     }
     return Cut(shown, statuses)
+
+
+def _without_moved(views: list[View], setting: Setting, steps: _Steps) -> Cut:
+    """The views without those whose masks show the subject elsewhere than the others do."""
+    from ..views.moved import moved
+
+    steps.stage("Comparing the outlines")(0.0)
+    away = set(moved(views, setting))
+    sentence = (
+        "{} shows the subject in another place or shape than the other pictures do: it was moved, or"
+        " its mask is wrong."
+    )
+    names = [views[number].name for number in sorted(away)]
+    return Cut(
+        [view for number, view in enumerate(views) if number not in away],
+        {name: PictureStatus(name, False, sentence.format(name)) for name in names},
+    )
 
 
 def statuses_after(read: dict[str, PictureStatus], solved: Solved) -> list[PictureStatus]:

@@ -31,6 +31,8 @@ FEWEST_FEATURES = 60
 # of equal tiles left 0.19 of it, and 0.49 of one picture's, against cameras that were all right; 0.34
 # and more where some were wrong.
 REPEATED, DOUBTFUL = 0.27, 0.55
+CONTESTED = 0.08  # the same that is told where cameras look elsewhere than the strongest pairs say
+FEW = 5  # pictures up to which more of them would help before anything else
 WORST_POINT = 2.0  # pixels of reprojection error
 # Focal lengths in longer sides that estimation starts from, where nothing tells: of a phone's video,
 # of photos, and of photos on the second try.
@@ -284,7 +286,7 @@ def _solved(
 
 def _notes(result: dict) -> tuple[str, ...]:
     """What to tell of things that repeat: nothing where the cameras agree with the strongest pairs."""
-    if float(result["repeated"]) < REPEATED and not result["turned"]:
+    if float(result["repeated"]) < (CONTESTED if result["turned"] else REPEATED):
         return ()
     return (
         "Things that repeat, such as tiles, make some pictures fit together in two ways, so cameras"
@@ -314,6 +316,11 @@ def _why_none(photos: Sequence[Photo], files: Sequence[str], result: dict) -> st
         return (
             "No two pictures overlap enough to find the cameras: take more pictures, in steps of"
             " 10 to 20 degrees around the subject."
+        )
+    if len(photos) <= FEW:
+        return (
+            f"The cameras could not be found from {len(photos)} pictures: add pictures in between, in"
+            " steps of 10 to 20 degrees around the subject."
         )
     return (
         "The cameras could not be found although pictures overlap: move the camera between the"

@@ -85,7 +85,7 @@ def test_cameras_of_two_worlds_are_laid_upon_each_other():
 @pytest.mark.parametrize(
     ("repeated", "turned", "is_told"),
     # As measured with a floor of equal tiles: all cameras right, some wrong, some far off.
-    [(0.188, 0, False), (0.34, 0, True), (0.204, 3, True), (0.0, 0, False)],
+    [(0.188, 0, False), (0.34, 0, True), (0.204, 3, True), (0.027, 2, False)],
 )
 def test_things_that_repeat_are_told_where_cameras_may_be_wrong(repeated, turned, is_told):
     model = ColmapModel({}, {}, SparsePoints.empty(), np.empty(0), {})
