@@ -223,6 +223,7 @@ def poisson_of(measured: Measured, folder: Path) -> Triangles | None:
     try:
         options = pycolmap.PoissonMeshingOptions()
         options.depth = 8
+        options.trim = 5  # the default of 10 leaves nothing of so shallow a tree
         pycolmap.poisson_meshing(source, target, options)
         mesh = trimesh.load_mesh(target, process=False)
     finally:

@@ -78,7 +78,12 @@ class Evidence:
     behind: NDArray[np.uint8]
 
 
-def hull(views: Sequence[View], grid: Grid, report: Callable[[float], None]) -> Floats:
+def hull(
+    views: Sequence[View],
+    grid: Grid,
+    report: Callable[[float], None],
+    lenient: float = LENIENT,
+) -> Floats:
     """Signed distance to the visual hull, roughly, in cells; positive outside.
 
     Each silhouette's distance in pixels, times depth over focal length, bounds the distance to the
@@ -89,12 +94,13 @@ def hull(views: Sequence[View], grid: Grid, report: Callable[[float], None]) -> 
         views: Those with masks count.
         grid: Where to compute it.
         report: Called with the finished share; raises to cancel.
+        lenient: Share of the views that may wrongly exclude a voxel.
 
     Returns:
         (N,) float32 in the order of the grid's flat index.
     """
     masked = [view for view in views if view.mask is not None]
-    passed = int(LENIENT * len(masked)) + 1  # the value that counts is the passed-th largest
+    passed = int(lenient * len(masked)) + 1  # the value that counts is the passed-th largest
     outlines = [
         (view, _outline(view), float(sum(view.mask.shape)) if is_whole(view.mask) else -np.inf)
         for view in masked

@@ -83,8 +83,9 @@ class Radiance(nn.Module):
     def nearest(self, points: Tensor) -> Tensor:
         """(...) distance in cells of the sample nearest to (..., 3) points."""
         index = ((points - self.origin) / self.spacing + 0.5).long()
-        x, y, z = (index[..., k].clamp_(0, int(self.last[k])) for k in range(3))
-        _, height, depth = self.cells.shape[1:]
+        width, height, depth = self.cells.shape[1:]
+        sides = (width, height, depth)
+        x, y, z = (index[..., k].clamp_(0, sides[k] - 1) for k in range(3))
         return self.cells.detach()[0].reshape(-1)[(x * height + y) * depth + z]
 
     def exposed(self, colour: Tensor, view: Tensor) -> Tensor:

@@ -22,6 +22,10 @@ MARGIN = 1.12  # box over what was found inside it
 COARSE = 40  # cells along the box when it is tightened to the silhouettes
 FAR = 4.0  # median distances from the nearest camera from which a place's points are left outside
 PLACE_FLOOR = 0.06  # share of a place's points that lie on its floor: walls have most of them
+WRONG, WRONG_GUESSES = (
+    0.05,
+    0.15,
+)  # share of the silhouettes that may leave out what is the subject's
 MASKED = 0.7  # share of views with a mask from which the subject is what the masks show
 
 
@@ -37,6 +41,7 @@ class Region:
         points: The sparse points in this frame.
         floor: y of the ground that an object stands on; None when there is no clear one.
         has_masks: Masks tell the subject from the rest in most views.
+        is_guessed: Those masks were not given but found, and some may be wrong in places.
     """
 
     frame: Frame
@@ -46,6 +51,7 @@ class Region:
     points: SparsePoints
     floor: float | None
     has_masks: bool
+    is_guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,8 @@ def region_of(views: Sequence[View], solved: Solved, setting: Setting) -> Region
     points = solved.points.positions.astype(np.float64)
     floor = setting.floor if is_object else None
     if is_object and has_masks:
-        centre, half = _box_of_masks(views, rotation)
+        wrong = WRONG if setting.has_masks else WRONG_GUESSES
+        centre, half = _box_of_masks(views, rotation, wrong)
         floor = floor if _stands_on(floor, centre, half, rotation) else None
     elif is_object:
         centre, half = _box_of_focus(setting.focus, points, floor, rotation)
@@ -133,6 +140,7 @@ def region_of(views: Sequence[View], solved: Solved, setting: Setting) -> Region
         replace(solved.points, positions=frame.points(points).astype(np.float32)),
         None if floor is None else setting.level(frame),
         is_object and has_masks,
+        is_object and has_masks and not setting.has_masks,
     )
 
 
@@ -161,8 +169,13 @@ def _stands_on(
     return -0.1 * half[1] < level < 1.5 * half[1]
 
 
-def _box_of_masks(views: Sequence[View], rotation: Doubles) -> tuple[Doubles, Doubles]:
-    """Centre in the source world and half sides along the upright axes, from silhouettes."""
+def _box_of_masks(
+    views: Sequence[View], rotation: Doubles, wrong: float
+) -> tuple[Doubles, Doubles]:
+    """Centre in the source world and half sides along the upright axes, from silhouettes.
+
+    ``wrong`` is the share of them that may leave out a spot of the subject.
+    """
     masked = [v for v in views if v.mask is not None and (v.mask > 0.5).any()]
     if len(masked) < 2:
         raise PictureError("The cut-outs are empty: check the masks, or set Masks to None.")
@@ -181,7 +194,7 @@ def _box_of_masks(views: Sequence[View], rotation: Doubles) -> tuple[Doubles, Do
     away = np.linalg.norm(np.array(origins) - centre, axis=1)
     half = np.full(3, 1.3 * float((np.array(reach) * away).max()))
     for _ in range(2):  # the second time the cells are smaller, and the box tighter
-        inside = _inside_masks(masked, centre, half, rotation)
+        inside = _inside_masks(masked, centre, half, rotation, wrong)
         if not inside.any():
             break
         where = np.argwhere(inside)
@@ -193,7 +206,7 @@ def _box_of_masks(views: Sequence[View], rotation: Doubles) -> tuple[Doubles, Do
 
 
 def _inside_masks(
-    views: Sequence[View], centre: Doubles, half: Doubles, rotation: Doubles
+    views: Sequence[View], centre: Doubles, half: Doubles, rotation: Doubles, wrong: float
 ) -> NDArray[np.bool_]:
     """(COARSE, COARSE, COARSE) cells that few silhouettes exclude."""
     steps = (np.arange(COARSE) + 0.5) / COARSE * 2 - 1
@@ -211,7 +224,7 @@ def _inside_masks(
         outside = ~seen & (depth > 1e-6) & is_whole(view.mask)
         outside[seen] = ~mask[row[seen], column[seen]]
         excluded += outside
-    return (excluded <= 0.05 * len(views)).reshape(COARSE, COARSE, COARSE)
+    return (excluded <= wrong * len(views)).reshape(COARSE, COARSE, COARSE)
 
 
 def _grown(

@@ -133,9 +133,10 @@ def render(
     weight = _left(alpha) * alpha
     tint = tint.reshape(points.shape)
     tint = 0.5 * (tint[:, 1:] + tint[:, :-1])
+    # Each ray is there once: putting, unlike adding, gives the same sum on every device every time.
     colour = origin.new_zeros(len(origin), 3)
-    colour = colour.index_add(0, chosen.rays, (weight[..., None] * tint).sum(1))
-    cover = origin.new_zeros(len(origin)).index_add(0, chosen.rays, weight.sum(1))
+    colour = colour.index_put((chosen.rays,), (weight[..., None] * tint).sum(1))
+    cover = origin.new_zeros(len(origin)).index_put((chosen.rays,), weight.sum(1))
     with torch.no_grad():
         best = weight.argmax(1, keepdim=True)
         ends = 0.5 * (chosen.ends.gather(1, best) + chosen.ends.gather(1, best + 1))

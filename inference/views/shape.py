@@ -15,9 +15,18 @@ from ..contracts import CameraArrays, Detail
 from ..errors import PictureError
 from ..field.grid import GridField
 from ..surface.nets import drop_small_parts, smooth
+from .agreement import doubted_share
 from .contouring import contoured, reaching_far
 from .contracts import View
-from .fusion import TRUNCATION, Evidence, Grid, fuse, hull, integrate
+from .fusion import (
+    LENIENT,
+    TRUNCATION,
+    Evidence,
+    Grid,
+    fuse,
+    hull,
+    integrate,
+)
 from .geometry import project
 from .preview import preview_of_field
 from .region import Region
@@ -205,7 +214,10 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
     outside = None
     report = stage("Carving by the outlines")
     if region.has_masks:
-        outside = hull(region.views, grid, report)
+        doubt = LENIENT
+        if region.is_guessed:
+            doubt = doubted_share(region.views, region.half, lambda share: report(0.3 * share))
+        outside = hull(region.views, grid, lambda share: report(0.3 + 0.7 * share), doubt)
         if not (outside < 0).any():
             raise PictureError(
                 "The outlines do not fit together: check the masks, or whether the subject moved"

@@ -1,8 +1,9 @@
 """Cut the subject out of all views at once, where no masks tell it from its surroundings.
 
 A network's opinion of a single picture is often wrong: it takes the table along, or another thing
-that stands behind. What it thinks of the same spot in many pictures is seldom wrong everywhere. So its
-opinions vote in space: a grid of cells around what the cameras look at, above the ground. The cells
+that stands behind, or what is seen between legs. Where the ground's own look is known, each pixel is
+compared with it first. And what is thought of the same spot in many pictures is seldom wrong
+everywhere. So opinions vote in space: a grid of cells around what the cameras look at, above the ground. The cells
 that win, as far as they hang together in the middle, are projected back into every picture, where they
 overrule the network, and the picture's own edges give the outline its last pixels.
 """
@@ -21,6 +22,7 @@ from ..picture.cutout import refine_mask, resize_mask, sample_crop
 from .contracts import View
 from .fusion import Grid
 from .geometry import project
+from .ground import before_ground
 from .region import Setting
 
 Floats = NDArray[np.float32]
@@ -30,6 +32,8 @@ Report = Callable[[float], None]
 CELLS = 64  # along the box
 CROP = 1.15  # side of what the network sees, in sides of the projected box
 LEAST_CROP = 24  # pixels
+GROUND = 2.0  # half sides of the box around the focus in which the ground is looked at
+GROUND_SAYS = 2.2  # log-odds that the ground's look can add or take away
 CERTAIN = 3.0  # log-odds that one view can say at most, for or against
 LEANING = 0.2  # mean log-odds from which a cell is the subject's
 REFUSED = 0.25  # share of trusted views that may see background where the subject is
@@ -38,7 +42,7 @@ AGREED = 0.55  # median overlap under which the network does not know what the s
 COMPANION = 0.12  # of the main part's weight: smaller parts are not of the subject
 ROUNDS = 3
 GROWN = 1.5  # cells that the projected subject is widened by, where the picture's edges decide
-LOOKS_END, VOTE_END = 0.55, 0.65  # shares of the whole
+GROUND_END, LOOKS_END, VOTE_END = 0.1, 0.55, 0.65  # shares of the whole
 
 
 def with_masks(
@@ -139,12 +143,18 @@ def cut_out_views(
     centre = np.zeros(3)
     inside: NDArray[np.bool_] | None = None
     grid = Grid.over(box, CELLS)
+    before: list[Floats | None] = [None] * len(views)
+    if floor is not None:
+        wide = GROUND * float(box.max())
+        found = before_ground(views, floor, wide, lambda share: report(GROUND_END * share))
+        before = found or before
     opinions: list[_Opinion] = []
     for number, share in enumerate((0.0, 0.5)):  # the second look is closer
         opinions = []
         for index, view in enumerate(views):
-            report(LOOKS_END * (share + 0.5 * index / len(views)))
-            opinions.append(_opinion(view, centre, box, look))
+            part = share + 0.5 * index / len(views)
+            report(GROUND_END + (LOOKS_END - GROUND_END) * part)
+            opinions.append(_opinion(view, centre, box, look, before[index]))
         grid = Grid.over(box, CELLS)
         inside = _vote(views, opinions, grid, centre, floor, None if number else box)
         if inside is None:
@@ -168,9 +178,21 @@ def _points(grid: Grid, centre: NDArray[np.floating]) -> Floats:
 
 
 def _opinion(
-    view: View, centre: NDArray[np.floating], half: NDArray[np.floating], look: Look
+    view: View,
+    centre: NDArray[np.floating],
+    half: NDArray[np.floating],
+    look: Look,
+    before: Floats | None,
 ) -> _Opinion:
-    """Let the network see the square around a box."""
+    """Let the network see the square around a box, and add what the ground's look says.
+
+    Args:
+        view: The view.
+        centre: (3,) of the box.
+        half: (3,) its half sides.
+        look: The network.
+        before: (h, w) chance that something stands before the ground, NaN unknown; None without.
+    """
     corners = centre + half * (np.indices((2, 2, 2)).reshape(3, -1).T * 2 - 1)
     where, depth = project(view.camera, corners)
     ahead = depth > 1e-3
@@ -186,8 +208,38 @@ def _opinion(
     size = int(np.clip(side, 256, 768))
     # Resampled at half the range of a byte, as networks take crops of byte pictures.
     crop = sample_crop(view.pixels.astype(np.float32), float(x0), float(y0), side, size, None)
-    chance = look(np.clip(np.rint(crop), 0, 255).astype(np.uint8))
-    return _Opinion(np.asarray(chance, np.float32), float(x0), float(y0), side)
+    chance = np.asarray(look(np.clip(np.rint(crop), 0, 255).astype(np.uint8)), np.float32)
+    if before is not None:
+        chance = _with_ground(chance, before, (float(x0), float(y0), side), width)
+    return _Opinion(chance, float(x0), float(y0), side)
+
+
+def _with_ground(
+    chance: Floats, before: Floats, square: tuple[float, float, float], width: int
+) -> Floats:
+    """The network's (S, S) chance of a square of the picture after the ground was looked at.
+
+    Two independent opinions: their log-odds add up.
+    """
+    x0, y0, side = square
+    # Fine details count: the network's own grid may be coarser than the comparison.
+    size = max(len(chance), min(round(side * before.shape[1] / width), 768))
+    chance = np.asarray(
+        cv2.resize(chance, (size, size), interpolation=cv2.INTER_LINEAR), np.float32
+    )
+    x = (x0 + (np.arange(size) + 0.5) * side / size) * before.shape[1] / width - 0.5
+    y = (y0 + (np.arange(size) + 0.5) * side / size) * before.shape[1] / width - 0.5
+    columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    neutral = np.where(np.isnan(before), 0.5, before).astype(np.float32)
+    seen = cv2.remap(neutral, columns, rows, cv2.INTER_LINEAR, borderValue=(0.5,))
+    says = np.clip(_log_odds(np.asarray(seen, np.float32)), -GROUND_SAYS, GROUND_SAYS)
+    odds = np.clip(_log_odds(chance), -CERTAIN, CERTAIN) + says
+    return (1 / (1 + np.exp(-odds))).astype(np.float32)
+
+
+def _log_odds(chance: Floats) -> Floats:
+    held = np.clip(chance, 0.02, 0.98)
+    return (np.log(held) - np.log1p(-held)).astype(np.float32)
 
 
 def _vote(
@@ -206,9 +258,7 @@ def _vote(
     points = _points(grid, centre)
     chances = np.stack([o.at(v, points) for o, v in zip(opinions, views, strict=True)])
     seen = ~np.isnan(chances)
-    odds = np.log(np.clip(np.nan_to_num(chances, nan=0.5), 0.02, 0.98))
-    odds -= np.log1p(-np.clip(np.nan_to_num(chances, nan=0.5), 0.02, 0.98))
-    odds = np.clip(odds, -CERTAIN, CERTAIN) * seen
+    odds = np.clip(_log_odds(np.nan_to_num(chances, nan=0.5)), -CERTAIN, CERTAIN) * seen
     against = seen & (chances < 0.4)
     usual = seen.sum(axis=0) >= max(2, 0.4 * len(views))
     if floor is not None:  # y points down

@@ -221,6 +221,28 @@ def test_only_places_near_the_surface_are_sampled():
     assert seen.surface[0, 2].item() == pytest.approx(-0.5, abs=radiance.spacing)
 
 
+def test_nothing_stays_behind_on_the_processor():
+    """On the device "meta" nothing is computed, but mixing it with tensors elsewhere is an error."""
+    radiance = Radiance(box_field(0.5), 3, with_backdrop=True).to("meta")
+    origin = torch.zeros(5, 3, device="meta")
+    direction, half = torch.ones_like(origin), torch.ones(3, device="meta")
+    ends = torch.ones(4, 10, device="meta")
+    chosen = rendering.Sections(torch.zeros(4, dtype=torch.long, device="meta"), ends)
+    seen = rendering.render(radiance, chosen, origin, direction, 0.3)
+    draw = torch.Generator().manual_seed(0)
+    behind = rendering.render_backdrop(radiance, origin, direction, half, draw)
+    which = torch.zeros(5, dtype=torch.long, device="meta")
+    cameras = torch.zeros(3, 3, 4, device="meta")
+    results = [seen.colour, seen.cover, seen.surface, behind, radiance.nearest(origin)]
+    results += [radiance.exposed(behind, which), radiance.corrected(cameras)]
+    assert all(found.device.type == "meta" for found in results)
+    (seen.colour.sum() + seen.cover.sum() + behind.sum()).backward()
+    assert radiance.cells.grad is not None
+    step = photometric._CellAdam(radiance.cells)
+    step.active = which
+    step.step((0.1, 0.1), 2)
+
+
 def test_all_of_space_fits_into_a_ball():
     points = torch.tensor([[0.3, 0.4, 0.0], [2.0, 0, 0], [0, -1e6, 0]])
     found = contracted(points)
