@@ -44,7 +44,7 @@ MASKS = (
     ("NONE", "None", "Whole pictures"),
 )
 SURFACES = (
-    ("AUTO", "Automatic", "Refined for a thing whose masks are given, Fast for the rest"),
+    ("AUTO", "Automatic", "Refined for a thing that is cut out, Fast for the rest"),
     ("FUSED", "Fast", "From measured depth and outlines"),
     ("REFINED", "Refined", "The fast surface, changed until it looks like the pictures"),
 )

@@ -121,7 +121,7 @@ def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsRec
     region = region_of(cut.views, solved, setting)
     statuses = [cut.statuses.get(status.name, status) for status in statuses]
     gathered = replace(gathered, notes=(*gathered.notes, *cut.notes))
-    is_refined = refines(request, has_given_masks=setting.has_masks)
+    is_refined = refines(request, has_masks=region.has_masks)
     on_map = _on_map(request, gathered, solved, region)
     shape, region = _shape(
         request, solved, region, steps, watch, on_map=on_map, is_refined=is_refined
@@ -129,14 +129,14 @@ def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsRec
     return _finished(request, gathered, solved, region, shape, statuses, steps, on_map)
 
 
-def refines(request: ViewsRequest, *, has_given_masks: bool) -> bool:
+def refines(request: ViewsRequest, *, has_masks: bool) -> bool:
     """Whether the fused surface is refined.
 
-    By itself only where that was measured to be better: for things whose masks were given. A mask
-    that was guessed may be wrong, and the refinement would follow it.
+    By itself only where that was measured to be better: for things whose masks were given or found.
+    Without masks the whole surroundings would have to be learned along.
     """
     if request.surface == "auto":
-        return has_given_masks and find_spec("torch") is not None
+        return has_masks and find_spec("torch") is not None
     return request.surface == "refined"
 
 
@@ -159,12 +159,14 @@ def _shape(
         return shape_by_fusion(region, request.detail, steps.stage, watch), region
     from ..device import best_device
 
+    device = best_device(request.device)
     watch.can_finish.set()
     try:
         return shape_by_rendering(
             region,
             request.detail,
-            best_device(request.device),
+            # Reading a grid between its samples, with gradients, is not in every PyTorch for Metal.
+            "cpu" if device == "mps" else device,
             request.seed,
             steps.stage,
             watch,

@@ -66,7 +66,7 @@ class ViewsRequest:
         masks: ``auto`` takes transparency or mask files, and cuts a thing out by itself where there
             are none; ``files`` insists on them for every picture; ``none`` uses whole pictures.
         surface: ``fused`` from depth maps and outlines; ``refined`` until it looks like the pictures,
-            by volume rendering; ``auto`` refines things whose masks were given.
+            by volume rendering; ``auto`` refines things that masks, given or found, tell from the rest.
         turn_step: For ``turntable``: radians from each picture to the next, clockwise seen from
             above; None takes the sides' names, or equal steps of one turn.
         elevation: For ``turntable``: radians of the camera above the horizon.

@@ -183,11 +183,11 @@ def test_a_backdrop_is_learned_where_there_are_no_masks(region):
     assert np.abs(offsets(refined.field)).mean() < 0.5
 
 
-def test_only_things_with_given_masks_are_refined_unasked():
-    assert refines(ViewsRequest(), has_given_masks=True)
-    assert not refines(ViewsRequest(), has_given_masks=False)
-    assert refines(ViewsRequest(surface="refined"), has_given_masks=False)
-    assert not refines(ViewsRequest(surface="fused"), has_given_masks=True)
+def test_only_things_with_masks_are_refined_unasked():
+    assert refines(ViewsRequest(), has_masks=True)
+    assert not refines(ViewsRequest(), has_masks=False)
+    assert refines(ViewsRequest(surface="refined"), has_masks=False)
+    assert not refines(ViewsRequest(surface="fused"), has_masks=True)
 
 
 # --- what it is made of -------------------------------------------------------------------------
