@@ -56,6 +56,8 @@ def run_cli(argv: Sequence[str]) -> int:
             sys.stdout.write(
                 f"{outcome.picture} -> {outcome.output} ({outcome.faces} faces, {kept})\n"
             )
+            if arguments.photos and outcome.message:  # which photos were left out, and why
+                sys.stdout.write(f"  {outcome.message}\n")
             sys.stdout.flush()
 
     reason = session.busy_reason()

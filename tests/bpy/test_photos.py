@@ -319,7 +319,9 @@ def test_sets_become_files_from_the_terminal(stub, folder, tmp_path, capsys):
     output = tmp_path / "out"
     arguments = ["--photos", str(folder), "-o", str(output / "x.stl"), "--subject", "thing"]
     assert command.run_cli([*arguments, "--masks", "none", "--frames", "12"]) == 0
-    assert f"{folder} -> {output / 'x.stl'} (7 faces" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"{folder} -> {output / 'x.stl'} (7 faces" in told
+    assert "  A note." in told
     request = stub[0]
     assert (request.inputs, request.kind, request.masks) == ((folder,), "object", "none")
     assert request.max_frames == 12
