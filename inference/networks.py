@@ -18,6 +18,7 @@ from .choice import AUTO, Kind, choose
 from .contracts import Detail, Picks, Request
 from .errors import WeightsError
 from .memory import Effort, free_memory, ladder, within_memory
+from .scene_depth import FINE, LOOKS, Look, SceneDepth
 
 if TYPE_CHECKING:
     from .field.protocol import Field
@@ -26,29 +27,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 Floats = NDArray[np.float32]
-Tick = Callable[[], None]
 Stage = Callable[[str], Callable[[float], None]]
 
 LONGEST = 1536  # pixels; a relief has no more vertices than this along its longer side
 WORTH_UPSCALING = 1.5  # a texture less than this finer than the picture shows no gain
 WORTH_TELLING = 1.1  # a surface coarser by less looks the same
 TOKENS: dict[Detail, int] = {"low": 1024, "medium": 2048, "high": 2048, "ultra": 2048}  # TripoSG's
-FAR = 1.3  # of the deepest valid depth: where sky goes
-
-
-@dataclass(frozen=True, slots=True)
-class SceneDepth:
-    """What an installed network says of a whole picture.
-
-    Attributes:
-        depth: (h, w) float32 > 0 along the optical axis, at the picture's aspect.
-        fov_x: Horizontal field of view in radians, when the network found it; else None.
-        is_metric: Whether depth is in metres.
-    """
-
-    depth: Floats
-    fov_x: float | None
-    is_metric: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +166,20 @@ class Networks:
         entry = self.chosen("depth", "scene")
         if entry is None:
             return None
-        look = _LOOKS.get(entry.module)
+        look = LOOKS.get(entry.module)
         if look is None:
             raise WeightsError(f"{entry.label} cannot see depth: choose another model for Depth.")
         picture = _shrunk(_floats(rgb), LONGEST)
+        fine_side = min(FINE[self._request.detail], max(picture.shape[:2]))
 
         def attempt(effort: Effort) -> SceneDepth:
             estimator = self._load(entry, effort)
             report = self._stage("Estimating the shape")
-            return look(estimator, picture, fov_x, effort, lambda: report(0.5))
+            fine = (
+                fine_side if effort.max_side is None else 0
+            )  # tiles are for where memory is enough
+            how = Look(picture, fov_x, effort.max_side, fine, lambda: report(0.5))
+            return look(estimator, how)
 
         return self._within_memory(entry, attempt, max_sides=(392, 266))
 
@@ -351,43 +340,6 @@ def _shrunk(rgb: Pixels, longest: int) -> Pixels:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # pyright: ignore[reportReturnType]
 
 
-def _depth_anything(
-    estimator: Any, rgb: Floats, _fov_x: float | None, effort: Effort, tick: Tick
-) -> SceneDepth:
-    if effort.max_side is None:
-        found = estimator.estimate(rgb, tick, detail_side=max(rgb.shape[:2]))
-    else:
-        found = estimator.estimate(rgb, tick, short_side=effort.max_side)
-    return SceneDepth(with_far_sky(found.depth, found.valid), found.fov_x, found.is_metric)
-
-
-def _depth_anything_3(
-    estimator: Any, rgb: Floats, fov_x: float | None, effort: Effort, tick: Tick
-) -> SceneDepth:
-    options: dict[str, Any] = {} if effort.max_side is None else {"long_side": effort.max_side}
-    if hasattr(estimator, "estimate_views"):  # finds the field of view by itself
-        found = estimator.estimate(rgb, tick, **options)
-    else:
-        found = estimator.estimate(rgb, tick, fov_x=fov_x, **options)
-    return SceneDepth(with_far_sky(found.depth, found.valid), found.fov_x, found.is_metric)
-
-
-def _moge(
-    estimator: Any, rgb: Floats, fov_x: float | None, effort: Effort, tick: Tick
-) -> SceneDepth:
-    tokens = None if effort.max_side is None else (effort.max_side // 14) ** 2
-    found = estimator.estimate(rgb, tick, fov_x=fov_x, tokens=tokens)
-    return SceneDepth(with_far_sky(found.depth, found.valid), found.fov_x, found.is_metric)
-
-
-def with_far_sky(depth: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Put what has no depth behind everything that has."""
-    if valid.all() or not valid.any():
-        return depth
-    far = np.float32(FAR * np.percentile(depth[valid], 99.5))
-    return np.where(valid, depth, far).astype(np.float32)
-
-
 def _triposr(
     estimator: Any,
     rgb: Floats,
@@ -432,8 +384,3 @@ def _triposg(
 Draw = Callable[[Any, Floats, Floats, Effort, Request, Callable[[float], None]], ObjectField]
 _SEEDED = {"triposg"}
 _DRAW: dict[str, Draw] = {"triposr": _triposr, "triposg": _triposg}
-_LOOKS: dict[str, Callable[[Any, Floats, float | None, Effort, Tick], SceneDepth]] = {
-    "depth_anything": _depth_anything,
-    "depth_anything_3": _depth_anything_3,
-    "moge": _moge,
-}

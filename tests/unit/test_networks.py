@@ -16,7 +16,7 @@ from image_to_mesh.inference.field.protocol import Bounds, FieldSample
 from image_to_mesh.inference.models.depth_anything import DepthEstimate
 from image_to_mesh.inference.models.framing import Reconstructed
 from image_to_mesh.inference.models.moge import PointMap
-from image_to_mesh.inference.networks import with_far_sky
+from image_to_mesh.inference.scene_depth import with_far_sky
 
 HEIGHT, WIDTH = 120, 160
 
@@ -203,7 +203,9 @@ def test_an_installed_object_network_draws_the_solid(install) -> None:
     install("triposg", network)
     install("birefnet-lite", Matte())
     result = run("object", object="triposg", seed=7, steps=12, guidance=3.0)
-    assert network.asked == [{"steps": 12, "guidance": 3.0, "seed": 7, "chunk": None}]
+    assert network.asked == [
+        {"steps": 12, "guidance": 3.0, "seed": 7, "tokens": 1024, "chunk": None}
+    ]
     assert result.is_watertight
     assert "triposg" in result.model
     extent = np.ptp(result.mesh.positions, axis=0)
