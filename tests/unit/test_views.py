@@ -204,6 +204,19 @@ def test_different_views_are_not_taken_for_copies(shots):
 # --- cameras from files -------------------------------------------------------------------------
 
 
+def test_a_shaken_picture_is_blurred_and_a_dim_or_plain_one_is_not(shots):
+    pixels = [shot.pixels for shot in shots[:6]]
+    shake = np.zeros((9, 9), np.float32)
+    shake[4] = 1 / 9
+    pixels.append(np.asarray(cv2.filter2D(shots[6].pixels, -1, shake), np.uint8))
+    pixels.append((shots[7].pixels * 0.4).astype(np.uint8))
+    plain = shots[8].pixels.copy()
+    plain[:60] = 200
+    pixels.append(plain)
+    found = judge.blurred([judge.look_at(picture) for picture in pixels])
+    assert found.tolist() == [False] * 6 + [True, False, False]
+
+
 def test_cameras_of_a_transforms_file(orbit_folder, shots):
     request = ViewsRequest(inputs=(orbit_folder,))
     found = gather.gather(request, silent)
