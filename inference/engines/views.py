@@ -16,6 +16,7 @@ from ..cost import StageClock
 from ..errors import PictureError
 from ..failures import translated_failures
 from ..views.contracts import (
+    PICTURE_FOLDERS,
     PictureStatus,
     Solved,
     SparsePoints,
@@ -531,7 +532,12 @@ def _name(request: ViewsRequest) -> str:
         return first.name
     if first.is_dir():
         return first.name or "Views"
-    return first.stem if len(request.inputs) == 1 else first.parent.name or "Views"
+    if len(request.inputs) == 1:
+        return first.stem
+    folder = first.parent
+    if folder.name.casefold() in PICTURE_FOLDERS:  # says nothing; the folder that it is in does
+        folder = folder.parent
+    return folder.name or "Views"
 
 
 def _notes(statuses: Sequence[PictureStatus], solved: Solved, shape: Shape) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -160,3 +162,16 @@ def test_a_subject_that_was_turned_is_cut_out_before_a_second_try(monkeypatch, p
     assert asked == [(False, 0), (True, 6)]
     for photo, shot in zip(photos, shots, strict=True):
         np.testing.assert_array_equal(solved.poses[photo.name].matrix, shot.matrix)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (("cup/images/a.jpg", "cup/images/b.jpg"), "cup"),
+        (("cup/a.jpg", "cup/b.jpg"), "cup"),
+        (("clips/walk.mp4",), "walk"),
+        (("a.jpg", "b.jpg"), "Views"),
+    ],
+)
+def test_a_result_is_called_after_the_folder_that_says_something(files, name):
+    assert engine._name(ViewsRequest(inputs=tuple(map(Path, files)))) == name
