@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference.models import checkpoint, moge
+from image_to_mesh.inference.models import checkpoint, moge, moge_config
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -67,7 +67,7 @@ def test_the_real_files_keys_are_exactly_accepted(size: str) -> None:
 
 
 def test_half_precision_stays_close(network: moge.Moge, seeded: Callable) -> None:
-    config = moge.published_config("small")
+    config = moge_config.published_config("small")
     net = checkpoint.build(lambda: moge.MogeNet(config))
     state = moge.map_checkpoint(calm(seeded(shapes_of("small"))))
     checkpoint.take_on(net, state, Path("test"), CPU, torch.bfloat16)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.models import checkpoint, moge
+from image_to_mesh.inference.models import checkpoint, moge, moge_config
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
@@ -184,8 +184,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_configuration_comes_from_the_file_or_from_the_weights() -> None:
-    for size in moge.PUBLISHED:
-        config = moge.published_config(size)
+    for size in moge_config.PUBLISHED:
+        config = moge_config.published_config(size)
         net = checkpoint.build(lambda config=config: moge.MogeNet(config))
         assert moge.config_of(net.state_dict()) == config
 

@@ -15,7 +15,7 @@ from image_to_mesh.inference.errors import CutOutError, WeightsError
 from image_to_mesh.inference.field.protocol import Bounds, FieldSample
 from image_to_mesh.inference.models.depth_anything import DepthEstimate
 from image_to_mesh.inference.models.framing import Reconstructed
-from image_to_mesh.inference.models.moge import PointMap
+from image_to_mesh.inference.models.moge_camera import PointMap
 from image_to_mesh.inference.scene_depth import with_far_sky
 
 HEIGHT, WIDTH = 120, 160

@@ -8,7 +8,7 @@ import pytest
 from image_to_mesh.inference.errors import RunCancelled
 from image_to_mesh.inference.models.depth_anything import DepthEstimate
 from image_to_mesh.inference.models.depth_tiles import tile_starts
-from image_to_mesh.inference.models.moge import PointMap
+from image_to_mesh.inference.models.moge_camera import PointMap
 from image_to_mesh.inference.scene_depth import FINE, LOOKS, Look
 
 HEIGHT, WIDTH = 660, 1024
