@@ -45,6 +45,7 @@ def main() -> int:
     if arguments.objects is not None:
         limit = ["--limit", str(arguments.limit)] if arguments.limit is not None else []
         sections.append(("NEURAL FIELD", _run("field.py", out, *limit)))
+        sections.append(("SOUNDNESS", _run("soundness.py", out, *limit)))
         if arguments.orbits:
             options = ["--objects", str(arguments.objects), "--limit", str(arguments.orbits)]
             orbits = out / "orbits"

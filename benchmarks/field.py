@@ -3,8 +3,9 @@
     python benchmarks/field.py --out build/bench [--truth FOLDER] [--limit 8]
 
 For each object the depths of its first and last surface, as one camera sees them, are given to the
-field without error; the grid that the object engine fills stands beside it. F-scores compare points
-of the true first and last surface with those of the result, seen by the same camera.
+object engine as a measurement without error. The grid that it fills by default and the neural field that
+it fits on demand stand side by side. F-scores compare points of the true first and last surface with
+those of the result, seen by the same camera.
 """
 
 # The checkout is importable as image_to_mesh only once package.py has run.
@@ -165,7 +166,11 @@ COLUMNS = (
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Lay the rows and their mean out as text."""
+    """Lay the rows, their mean and the worst of each column out as text."""
+    worst = {
+        key: float((np.min if key.endswith("_f") else np.max)([row[key] for row in rows]))
+        for _, key, _ in COLUMNS
+    }
     mean = {key: float(np.mean([row[key] for row in rows])) for _, key, _ in COLUMNS}
     head = f"{'object':34s}" + "".join(
         f"{label:>{int(form.split('.')[0])}s}" for label, _, form in COLUMNS
@@ -176,6 +181,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         head,
         *[_line(row) for row in rows],
         _line(mean | {"object": "MEAN"}),
+        _line(worst | {"object": "WORST"}),
     ]
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from ..errors import CutOutError
 from ..field.grid import GridField
 from ..field.integrate import fuse_depth_and_normals
 from ..field.offset import offset
-from ..field.outline import local_width
+from ..field.outline import local_width, tilt_at_rim
 from ..field.protocol import Field
 from ..field.symmetry import (
     SymmetricField,
@@ -24,7 +24,13 @@ from ..field.symmetry import (
     made_symmetric,
     turned_plane,
 )
-from ..field.two_sided import TwoSidedSurface, nearest_inside, signed_pixels, solid_from_two_sides
+from ..field.two_sided import (
+    FILLET,
+    TwoSidedSurface,
+    nearest_inside,
+    signed_pixels,
+    solid_from_two_sides,
+)
 from ..image import blur, enlarge, sample, shrink
 from ..observation import Observation, WorldFrame
 from ..surface.bricks import sample_near_surface
@@ -34,6 +40,7 @@ from ..surface.intersections import parted
 from ..surface.nets import smooth
 from ..surface.parts import keep_solid_parts
 from ..texture.charts import cut_into_charts
+from ..texture.delight import drawn
 from ..texture.material import Finish, make_material
 from ..texture.pack import pack_charts
 from .upright import SNAP, steadied_up, world_from_camera
@@ -47,6 +54,8 @@ DEEPEST = 1.5  # thickness in local widths of the silhouette
 BACK_BLUR = 0.014  # of the crop's side: thickness must not press the front's relief into the back
 BACK_SURETY = 0.3  # of the guessed far side in a fit, where the near side has 1
 THINNEST, THINNEST_GUESS = 0.005, 0.02  # units of the view: of what is measured, and of a guess
+TILT = (0.3, 0.55)  # of normals near the silhouette: of what has edges there, and of what is round
+ROUNDEST, ROUNDEST_DRAWN = 0.2, 0.4  # radius of the rounding there of what is round, and drawn
 ROW = 4096  # points whose colours are looked up at a time
 FRONTAL_SNAP = math.radians(15.0)  # what is symmetric and seen from ahead stands upright
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart: enough for three mip levels at 1024 px
@@ -322,7 +331,26 @@ def two_sided_surface(observation: Observation, report: Callable[[float], None])
         back.ravel()[nearest],
         observation.mask,
         (1 - doubt).ravel()[nearest],
+        _fillet(observation),
     )
+
+
+def _fillet(observation: Observation) -> Floats:
+    """(S, S) radius of the rounding at the silhouette, in the view's units.
+
+    What already turns away before the silhouette is round; what is drawn in flat colours shows no
+    relief to tell by, and is most often a head or a body.
+    """
+    size = observation.front.shape[0]
+    outline = signed_pixels(shrink(observation.mask, size, size)) * np.float32(2 / size)
+    side = observation.colour.shape[0]
+    flat = drawn(observation.colour, signed_pixels(enlarge(observation.mask, side, side)))
+    low, high = TILT
+    tilt = tilt_at_rim(observation.normals, outline)
+    round_ = np.clip((tilt - low) / (high - low), 0, 1)
+    most = ROUNDEST + flat * (ROUNDEST_DRAWN - ROUNDEST)
+    round_ = np.maximum(round_, flat)
+    return (FILLET + round_ * (most - FILLET)).astype(np.float32)
 
 
 def _deepest(mask: NDArray[np.bool_]) -> Floats:

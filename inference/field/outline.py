@@ -6,6 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image import blur
+
+RIM = (0.05, 0.15)  # half sides of the crop from the silhouette at which normals tell its roundness
+AROUND = 0.05  # of the side: how far those of one place count
 LEVELS = 24  # disc sizes tried; the width is exact to a 24th of the widest
 
 
@@ -31,3 +35,30 @@ def local_width(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         covered = (far_from_centres <= level) & (radius == 0)
         radius[covered] = level
     return 2 * np.where(mask, np.maximum(radius, reach), 0).astype(np.float32)
+
+
+def tilt_at_rim(
+    normals: NDArray[np.float32], silhouette: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """How far the surface turns away from the viewer a little inside of the silhouette.
+
+    A ball turns away long before its silhouette, a board only at its very edge.
+
+    Args:
+        normals: (S, S, 3) unit, view frame.
+        silhouette: (S, S) distance to the silhouette in half sides of the crop, positive inside.
+
+    Returns:
+        (S, S) mean part of the normals across the silhouette, -1 to 1, of the rim near each pixel;
+        0 where no rim is near.
+    """
+    size = len(silhouette)
+    down, across = np.gradient(blur(silhouette, 2.0))
+    outward = -np.dstack([across, down])
+    outward /= np.maximum(np.linalg.norm(outward, axis=2, keepdims=True), 1e-9)
+    tilt = (normals[..., :2] * outward).sum(axis=2)
+    low, high = RIM
+    weight = ((silhouette > low) & (silhouette < high)).astype(np.float32)
+    around = blur(weight, AROUND * size)
+    mean = blur((tilt * weight).astype(np.float32), AROUND * size) / np.maximum(around, 1e-3)
+    return np.where(around > 1e-3, mean, 0).astype(np.float32)

@@ -21,7 +21,9 @@ from .outline import local_width
 
 Floats = NDArray[np.float32]
 
+FILLET = 0.14  # radius of the rounding at the silhouette where nothing more is known
 SOFT = 0.012  # of the crop's side: blur of what is carried outwards to the silhouette
+WIDELY = 0.04  # of the side: blur of the thickness from which sides are rounded off
 FINEST = 0.4  # smallest cell of a slim solid, as a share of a cube's
 JUMP = 0.06  # depth step between neighbours, in the view's units, that is no slope
 PAD = 3  # samples between the solid and the border of the grid
@@ -38,12 +40,15 @@ class TwoSidedSurface:
         surety: How far both depths are believed up to the silhouette and across their jumps, 0 to 1,
             as one number or (S, S). Where it is 0 sides are rounded, where it is 1 they are taken
             as they are.
+        fillet: Radius of the rounding at the silhouette in the view's units, as one number or
+            (S, S); at most half as wide as the part is there.
     """
 
     front: Floats
     back: Floats
     mask: Floats
     surety: Floats | float = 0.0
+    fillet: Floats | float = FILLET
 
 
 def solid_from_two_sides(
@@ -51,7 +56,6 @@ def solid_from_two_sides(
     view: CropView,
     cells: int,
     report: Callable[[float], None],
-    fillet: float = 0.14,
 ) -> GridField:
     """Sample the solid between front and back.
 
@@ -61,14 +65,13 @@ def solid_from_two_sides(
         cells: Grid cells along the longest side of a solid about as wide as high and deep; slim
             ones get finer cells, so that the number of faces stays about the same.
         report: Called with the finished share, 0 to 1; raises to cancel.
-        fillet: Radius of the rounding at the silhouette, in the view's units.
 
     Returns:
         The field in the view frame.
     """
     size = surface.mask.shape[0]
     silhouette = signed_pixels(surface.mask) * np.float32(2.0 / size)
-    middle, half = _rounded_sides(surface, silhouette, fillet)
+    middle, half = _rounded_sides(surface, silhouette)
     front, back = middle - half, middle + half
     maps = np.dstack([front, back, _steepness(front), _steepness(back)]).astype(np.float32)
 
@@ -117,17 +120,24 @@ def _spacing(extent: NDArray[np.floating], cells: int) -> float:
 
 
 def signed_pixels(mask: Floats) -> Floats:
-    """Pixels to the silhouette, positive inside, from a soft mask."""
+    """Pixels to the silhouette, positive inside, from a soft mask.
+
+    Next to the silhouette the mask's shades tell where it runs within a pixel, so that slanting edges
+    have no steps.
+    """
     inside = (mask > 0.5).astype(np.uint8)
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     hard = np.where(inside > 0, inner - 0.5, 0.5 - outer).astype(np.float32)
-    return blur(hard, 0.8)
+    shade = blur(mask.astype(np.float32), 0.7)
+    down, across = np.gradient(shade)
+    exact = (shade - 0.5) / np.maximum(np.hypot(down, across), 0.1)
+    near = np.clip(2 - np.abs(hard), 0, 1)
+    hard += near * (np.clip(exact, hard - 1, hard + 1) - hard)
+    return blur(hard.astype(np.float32), 0.8)
 
 
-def _rounded_sides(
-    surface: TwoSidedSurface, silhouette: Floats, fillet: float
-) -> tuple[Floats, Floats]:
+def _rounded_sides(surface: TwoSidedSurface, silhouette: Floats) -> tuple[Floats, Floats]:
     """Middle surface and half thickness at the mask's resolution, rounded at the silhouette."""
     size = silhouette.shape[0]
     scale = size / surface.front.shape[0]
@@ -145,8 +155,9 @@ def _rounded_sides(
     rim = np.clip(1 - silhouette / (SOFT * 8), 0, 1)
     middle = middle + doubt * rim * (blur(middle, SOFT * size) - middle)
     half = np.maximum((back - front) / 2, 0.01).astype(np.float32)
-    limit = np.minimum(half, _cap(half, silhouette, fillet))
-    half = np.maximum(half + doubt * (limit - half), 1e-3)
+    fillet = np.broadcast_to(np.float32(surface.fillet), surface.front.shape)
+    fillet = enlarge(np.ascontiguousarray(fillet), size, size)
+    half = np.maximum(half + doubt * _cut(half, silhouette, fillet), 1e-3)
     half = half + doubt * (blur(half.astype(np.float32), 0.5 * scale) - half)
     return middle.astype(np.float32), half.astype(np.float32)
 
@@ -164,22 +175,26 @@ def _enlarged(depth: Floats, surety: Floats, size: int) -> Floats:
     return np.where(at_jump, sharp, smooth)
 
 
-def _cap(half: Floats, silhouette: Floats, fillet: float) -> Floats:
-    """Largest half thickness that still closes round at the silhouette.
+def _cut(half: Floats, silhouette: Floats, fillet: Floats) -> Floats:
+    """What is taken off the half thickness so that it closes round at the silhouette; at most 0.
 
     A quarter of an ellipse from the silhouette to the thickness found at its inner end. What is
     rounder already, like a ball, stays as it is.
     """
     inside = silhouette > 0
-    unit = 2.0 / len(silhouette)
-    reach = np.minimum(local_width(inside) * np.float32(unit / 2), np.float32(fillet))
-    reach = np.maximum(blur(reach, SOFT * len(silhouette)), np.float32(unit))
+    size = len(silhouette)
+    unit = 2.0 / size
+    reach = np.minimum(local_width(inside) * np.float32(unit / 2), fillet)
+    reach = np.maximum(blur(reach, SOFT * size), np.float32(unit))
     inner = inside & (silhouette >= 0.9 * reach)
     if not inner.any():
-        return half
-    height = blur(half.ravel()[nearest_inside(inner)], 2 * SOFT * len(silhouette))
+        return np.zeros_like(half)
+    height = blur(half.ravel()[nearest_inside(inner)], WIDELY * size)
     along = np.clip(silhouette / reach, 0, 1)
-    return height * np.where(along < 1, np.sqrt(1 - (1 - along) ** 2), np.float32(np.inf))
+    round_ = height * np.sqrt(1 - (1 - along) ** 2)
+    cut = np.where(along < 1, np.minimum(round_ - half, 0), 0).astype(np.float32)
+    # Where what is cut off from two sides meets, there would be a crease.
+    return cut + np.clip(2 * along, 0, 1) * (blur(cut, SOFT * size) - cut)
 
 
 def nearest_inside(inside: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -3,10 +3,11 @@ import pytest
 from image_to_mesh.inference.camera import CropView, PinholeCamera
 from image_to_mesh.inference.field.grid import GridField
 from image_to_mesh.inference.field.integrate import fuse_depth_and_normals
-from image_to_mesh.inference.field.outline import local_width
+from image_to_mesh.inference.field.outline import local_width, tilt_at_rim
 from image_to_mesh.inference.field.two_sided import (
     TwoSidedSurface,
     nearest_inside,
+    signed_pixels,
     solid_from_two_sides,
 )
 
@@ -175,3 +176,26 @@ def test_local_width_of_a_cross_is_that_of_each_bar():
     assert width[97:103, 30:60].max() == pytest.approx(10, abs=2)
     assert width[~mask].max() == 0
     assert local_width(np.zeros((9, 9), bool)).max() == 0
+
+
+def test_the_shades_of_a_slanting_edge_leave_no_steps():
+    y, x = np.mgrid[:64, :64] + 0.5
+    truth = (x - 30 - y / 9) / np.hypot(1, 1 / 9)
+    mask = np.clip(truth + 0.5, 0, 1).astype(np.float32)
+    near = (np.abs(truth) < 1) & (y > 6) & (y < 58)
+    error = signed_pixels(mask) - truth
+    assert np.abs(error[near]).max() < 0.35
+    stepped = signed_pixels((mask > 0.5).astype(np.float32)) - truth
+    assert error[near].std() < 0.8 * stepped[near].std()
+
+
+def test_a_ball_turns_away_at_its_rim_and_a_board_does_not():
+    y, x = (np.mgrid[:128, :128] + 0.5) / 64 - 1
+    silhouette = (0.7 - np.hypot(x, y)).astype(np.float32)
+    z = np.sqrt(np.maximum(0.49 - x * x - y * y, 1e-3))
+    ball = (np.dstack([x, y, -z]) / 0.7).astype(np.float32)
+    board = np.zeros((128, 128, 3), np.float32)
+    board[..., 2] = -1
+    rim = (silhouette > 0) & (silhouette < 0.2)
+    assert (tilt_at_rim(ball, silhouette)[rim] > 0.7).all()
+    assert np.abs(tilt_at_rim(board, silhouette)).max() == 0
