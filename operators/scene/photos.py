@@ -81,7 +81,7 @@ def add_views(
         result: What to build.
         prepared: What the worker did ahead for it.
         properties: Custom properties of the mesh object.
-        with_cameras: Add a camera for each photo; without, only that of the first one.
+        with_cameras: Add a camera for each photo; without, the scene must have its own.
         with_points: Add the sparse points, as an object that is not rendered.
     """
     built = add_reconstruction(
@@ -102,12 +102,15 @@ def add_views(
             cameras = _cameras(result, prepared.photos, blocks)
             for camera in cameras:
                 collection.objects.link(camera)
-            if scene.camera == built.camera:
-                scene.camera = cameras[0]
-            main = cameras[0]
+        else:
+            there = [obj for obj in scene.objects if obj.type == "CAMERA" and obj != built.camera]
+            cameras = [obj for obj in there if obj.data.background_images] or [built.camera]
+        main = cameras[0]
+        if scene.camera == built.camera:
+            scene.camera = main
         if with_points and len(result.points.positions):
             collection.objects.link(_point_object(f"{result.name} Points", result.points, blocks))
-        if with_cameras:
+        if main != built.camera:
             kept = _drop(built)
     except BaseException:
         bpy.data.batch_remove(blocks)

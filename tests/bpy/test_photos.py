@@ -177,7 +177,9 @@ def test_cameras_of_the_scene_are_used_where_they_are(stub, folder):
     assert len(scene_views(bpy.context.scene)) == 2
     bpy.ops.image_to_mesh.reconstruct_views(cameras="SCENE")
     assert len(stub[-1].known) == 2
-    assert len(bpy.data.cameras) == 4  # the scene's three, and one for the new result
+    assert len(bpy.data.cameras) == 3  # those of the scene; another would be one too many next time
+    assert bpy.context.object.type == "MESH"
+    assert bpy.context.scene.camera.name == "shot0.png"
 
 
 def test_the_panel_draws_with_and_without_pictures(stub, folder):
