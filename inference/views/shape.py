@@ -18,6 +18,7 @@ from ..surface.nets import drop_small_parts, smooth
 from .agreement import doubted_share
 from .contouring import contoured, reaching_far
 from .contracts import View
+from .filling import filled
 from .fusion import (
     LENIENT,
     TRUNCATION,
@@ -45,6 +46,7 @@ NEIGHBOURS: dict[Detail, int] = {"low": 3, "medium": 4, "high": 5, "ultra": 6}
 MOST_SIDES = 4.0  # a small subject's picture is no larger than so many of these sides
 PARTNERS = 8  # views that are asked whether they agree
 TOLERANCE = 0.01  # of depth
+PLACE_TOLERANCE = 0.015
 SMOOTHING = 3
 SMALLEST_PART = 0.02
 SMALLEST_UNMASKED = 0.2  # what stands around a thing without masks is not of it
@@ -77,12 +79,14 @@ class Measured:
         outside: (N,) signed distance to the visual hull in cells; None without masks.
         maps: Depth of each view that other views agree with.
         known: Share of the subject's pixels for which a depth was found.
+        guesses: Of a place: depth in the gaps of ``maps``, from what is around them.
     """
 
     grid: Grid
     outside: Floats | None
     maps: tuple[DepthMap, ...]
     known: float
+    guesses: tuple[DepthMap, ...] = ()
 
 
 def shape_by_fusion(
@@ -103,7 +107,7 @@ def shape_by_fusion(
     watch = watch or Watch()
     measured = measure(region, detail, stage, watch)
     report = stage("Fusing")
-    evidence = integrate(measured.maps, measured.grid, report)
+    evidence = collected(measured, report)
     _show_fused(region, measured, evidence, watch)
     return extract(region, measured, evidence, lambda: report(1.0))
 
@@ -137,7 +141,7 @@ def shape_by_rendering(
     """
     measured = measure(region, detail, stage, watch)
     report = stage("Fusing")
-    evidence = integrate(measured.maps, measured.grid, report)
+    evidence = collected(measured, report)
     _show_fused(region, measured, evidence, watch)
     if watch.is_enough():
         return extract(region, measured, evidence, lambda: report(1.0)), region
@@ -228,8 +232,29 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
     report = stage("Measuring depth")
     maps, partners, known = _depth_maps(region, pictures, grid, outside, NEIGHBOURS[detail], report)
     report = stage("Comparing depth")
+    if region.kind == "place":  # few views see the same spot of a wall, and from further away
+        found = agreeing(maps, partners, PLACE_TOLERANCE, 1, lambda share: report(0.6 * share))
+        allowed = [picture.allowed for picture in pictures]
+        guesses = filled(found, allowed, partners, lambda share: report(0.6 + 0.4 * share))
+        return Measured(grid, outside, tuple(found), known, tuple(guesses))
     least = 2 if len(maps) > 5 else 1
     return Measured(grid, outside, tuple(agreeing(maps, partners, TOLERANCE, least, report)), known)
+
+
+def collected(measured: Measured, report: Callable[[float], None]) -> Evidence:
+    """What all depth maps say together; guesses count where nothing was measured at all."""
+    evidence = integrate(
+        measured.maps, measured.grid, (lambda s: report(0.5 * s)) if measured.guesses else report
+    )
+    if not measured.guesses:
+        return evidence
+    guessed = integrate(measured.guesses, measured.grid, lambda share: report(0.5 + 0.5 * share))
+    unknown = (evidence.weight <= 0) & (evidence.through == 0)
+    return replace(
+        evidence,
+        distance=np.where(unknown, guessed.distance, evidence.distance),
+        weight=np.where(unknown, guessed.weight, evidence.weight),
+    )
 
 
 def _side(view: View, wanted: int) -> int:
@@ -355,7 +380,9 @@ def _depth_range(region: Region, picture: Picture, inner: Floats) -> tuple[float
     seen = (sparse > 1e-3) & (where > 0).all(axis=1)
     seen &= (where[:, 0] < camera.width) & (where[:, 1] < camera.height)
     if seen.sum() >= 20:
-        near = 0.75 * float(np.percentile(sparse[seen], 0.5))
+        # A bare floor before the feet is nearer than anything that has features.
+        nearer = 0.5 if region.kind == "place" else 0.75
+        near = nearer * float(np.percentile(sparse[seen], 0.5))
         far = 1.35 * float(np.percentile(sparse[seen], 99))
         return near, max(far, 1.05 * near)
     if not len(ahead):
