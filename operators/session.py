@@ -243,8 +243,8 @@ def _abandon() -> None:
     global _task, _stopping
     if _task is None:
         return
-    _task.job.cancel()
     _task.close()
+    _task.job.cancel()
     _stopping, _task = _task.job, None
 
 
@@ -288,16 +288,26 @@ def _shut_down(_unused: object = None) -> None:
     _stopping = None
 
 
+def _leave() -> None:
+    """The same when the process ends: what Blender drew is gone and must not be touched any more."""
+    job = _task.job if _task is not None else _stopping
+    if job is None:
+        return
+    job.cancel()
+    if not job.join(SHUTDOWN_PATIENCE):
+        logger.warning("A reconstruction is still running and will be thrown away")
+
+
 def register() -> None:
     bpy.app.handlers.load_pre.append(_abandon_on_load)
     if hasattr(bpy.app.handlers, "exit_pre"):  # since Blender 5.1
         bpy.app.handlers.exit_pre.append(_shut_down)
-    atexit.register(_shut_down)
+    atexit.register(_leave)
 
 
 def unregister() -> None:
     """Leave no handler, timer or wanted thread behind."""
-    atexit.unregister(_shut_down)
+    atexit.unregister(_leave)
     if hasattr(bpy.app.handlers, "exit_pre"):
         bpy.app.handlers.exit_pre.remove(_shut_down)
     bpy.app.handlers.load_pre.remove(_abandon_on_load)

@@ -129,3 +129,10 @@ def test_disabling_takes_the_drawing_away(refining):
         assert (preview.shown, preview._handle) == (None, None)
     finally:
         image_to_mesh.register()
+
+
+def test_nothing_drawn_is_touched_when_the_process_ends(refining, window):
+    preview = session._task.companion
+    session._leave()
+    assert preview._handle is not None  # Blender has freed what it belongs to by then
+    assert not refining.ended_early

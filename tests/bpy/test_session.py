@@ -148,9 +148,10 @@ def test_disabling_waits_for_a_run_that_stops_in_time(running, pipeline):
     image_to_mesh.register()
 
 
-def test_a_run_is_stopped_when_the_process_ends(running, pipeline):
+@pytest.mark.parametrize("end", ["_shut_down", "_leave"])
+def test_a_run_is_stopped_when_the_process_ends(running, pipeline, end):
     pipeline.go.set()
-    session._shut_down()
+    getattr(session, end)()
     assert running.join(0.0)
     assert not has_result()
 
