@@ -148,6 +148,15 @@ def press(entry: ModelEntry, folder: Path) -> str:
     return f"{verdict}; {seconds:.0f} s, {_peak_mb():,.0f} MB"
 
 
+def write_weights(name: str, folder: Path) -> list[str]:
+    """Random weights of a model's files; returns the names of the files in a folder."""
+    entry = next(entry for entry in CATALOGUE if entry.id == name)
+    return [
+        str(_write(folder / "weights" / name, file, keys).relative_to(folder))
+        for file, keys in zip(entry.files, LISTS[name], strict=True)
+    ]
+
+
 def _forget_peak() -> None:
     """Let the peak of memory start anew; only Linux can, elsewhere it includes making the weights."""
     with contextlib.suppress(OSError):

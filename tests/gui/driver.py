@@ -558,11 +558,102 @@ def models() -> Script:
     yield 0.5
 
 
+def hub_models() -> Script:
+    """For each model of hub_files.json: get it, check it, press the real button with it, delete it."""
+    sys.path.insert(0, str(FOLDER))
+    from loopback_hub import LoopbackHub
+
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
+    weights = importlib.import_module(f"{PACKAGE}.inference.weights")
+    preferences = importlib.import_module(f"{PACKAGE}.panels.preferences")
+    folder = importlib.import_module(f"{PACKAGE}.operators.preferences").models_folder()
+    listed: dict[str, str] = {}
+    draw_model = preferences._draw_model
+
+    def draw_and_note(layout, entry, status) -> None:
+        listed[entry.id] = preferences.licence_text(entry)
+        draw_model(layout, entry, status)
+
+    preferences._draw_model = draw_and_note
+    area, _ = view()
+    area.type = "PREFERENCES"
+    bpy.context.preferences.active_section = "ADDONS"
+    bpy.context.window_manager.addon_search = TAB
+    with bpy.context.temp_override(window=window(), area=area):
+        bpy.ops.preferences.addon_expand(module=PACKAGE)
+    yield 2.0
+    facts["listed"] = listed
+    facts["catalogue"] = [entry.id for entry in catalogue.CATALOGUE]
+    area.type = "VIEW_3D"
+    yield from open_sidebar()
+
+    settings = bpy.context.scene.image_to_mesh
+    settings.picture = bpy.data.images.load(str(FOLDER / "ball.png"))
+    settings.detail, settings.texture_size = "LOW", 512
+    stages = [name for name in settings.bl_rna.properties.keys() if name.endswith("_model")]  # noqa: SIM118
+    bpy.context.preferences.system.use_online_access = True
+
+    def ended(what: str) -> Script:
+        yield from wait(lambda: not session().is_running(), 2 * PATIENCE, what)
+        yield 0.3
+        assert session().last_event is None, f"{what}: {session().last_event}"
+
+    for name, files in json.loads((FOLDER / "hub_files.json").read_text("utf-8")).items():
+        before, number = objects(), [e.id for e in catalogue.CATALOGUE].index(name)
+        known = catalogue.CATALOGUE[number]
+        # The hashes of the catalogue are those of the real files, which these are not.
+        parts = tuple(catalogue.ModelFile(file.path, None, None) for file in known.files)
+        repo = f"owner/{name}"
+        entry = dataclasses.replace(known, repo=repo, revision=None, files=parts)
+        everything = list(catalogue.CATALOGUE)
+        everything[number] = catalogue._BY_ID[name] = entry
+        catalogue.CATALOGUE = weights.CATALOGUE = tuple(everything)
+        content = {
+            f"{repo}/{part.path}": (FOLDER / file).read_bytes()
+            for part, file in zip(parts, files, strict=True)
+        }
+        found = facts.setdefault("models", {})[name] = {}
+        with LoopbackHub(files=content) as hub:
+            os.environ["HF_ENDPOINT"] = hub.address
+            with bpy.context.temp_override(window=window()):
+                bpy.ops.image_to_mesh.download_model("EXEC_DEFAULT", model=name)
+            yield from ended(f"The download of {name}")
+        content.clear()
+        with bpy.context.temp_override(window=window()):
+            bpy.ops.image_to_mesh.verify_model("EXEC_DEFAULT", model=name)
+        yield from ended(f"The check of {name}")
+        found["checked"] = list(session().last_summary)
+
+        for stage in stages:
+            setattr(settings, stage, "BUNDLED")
+        setattr(settings, f"{entry.task.replace('-', '_')}_model", name)
+        settings.engine = "SCENE" if entry.task == "depth" else "OBJECT"
+        settings.mask, settings.cut_out = None, "AUTO"
+        if entry.task == "pick":
+            with bpy.context.temp_override(window=window()):
+                bpy.ops.image_to_mesh.pick_subject("EXEC_DEFAULT", points="[(0.5, 0.5, 1)]")
+            found["picked"] = list(session().last_summary)
+        yield from press_generate()
+        yield from ended(f"The run of {name}")
+        mesh = bpy.context.view_layer.objects.active
+        assert mesh.name not in before, f"{name} made nothing"
+        found["faces"] = len(mesh.data.polygons)
+        found["model"] = mesh["image_to_mesh_model"]
+        yield from screenshot(f"hub_{name}")
+        with bpy.context.temp_override(window=window()):
+            bpy.ops.image_to_mesh.delete_model("EXEC_DEFAULT", model=name)
+        found["after_delete"] = weights.status(entry, folder).state
+        with bpy.context.temp_override(window=window()):
+            bpy.ops.image_to_mesh.generate("INVOKE_DEFAULT")
+        yield from wait(lambda: not session().is_running(), PATIENCE, "The refusal")
+        found["refusal"] = getattr(session().last_event, "message", "")
+
+
 SCENARIOS = {
     function.__name__: function
     for function in (
         *(generate, cancel, open_file, undo, delete_scene, disable, quit_blender, models),
-        *(photos, preview, pick),
+        *(photos, preview, pick, hub_models),
     )
 }
 
