@@ -68,14 +68,14 @@ def estimate_cameras(
         MissingPackage: Without pycolmap.
         PictureError: When no two pictures fit together.
     """
+    if len(photos) < 2:
+        raise PictureError(
+            "One picture shows no depth: add pictures from other sides, or use Image to Mesh for one."
+        )
     if not is_available():
         raise MissingPackage(
             "The Python package pycolmap is missing, so cameras cannot be estimated: install the"
             " full Image to Mesh zip for your system, or use pictures with known cameras."
-        )
-    if len(photos) < 2:
-        raise PictureError(
-            "One picture shows no depth: add pictures from other sides, or use Generate for one."
         )
     with tempfile.TemporaryDirectory(prefix="image_to_mesh_", ignore_cleanup_errors=True) as place:
         folder = Path(place)

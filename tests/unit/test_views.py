@@ -326,6 +326,12 @@ def test_sides_become_cameras_around_the_thing(shots):
 # --- estimation ---------------------------------------------------------------------------------
 
 
+def test_one_picture_is_told_as_that_also_without_pycolmap(monkeypatch, shots):
+    monkeypatch.setattr(estimate, "is_available", lambda: False)
+    with pytest.raises(ImageToMeshError, match="One picture shows no depth"):
+        estimate.estimate_cameras([photo(shots[0].pixels)], 0, silent)
+
+
 def test_a_missing_pycolmap_is_told_in_a_sentence(monkeypatch, shots):
     monkeypatch.setattr(estimate, "is_available", lambda: False)
     with pytest.raises(ImageToMeshError, match="pycolmap is missing"):
