@@ -36,6 +36,7 @@ _CREASE = (0.2, 0.8)  # cosine between neighbours from which they hardly, and fr
 _SMALLEST = 8e-4  # share of the surface; smaller charts join a neighbour unless that stretches them
 _RINGS = 4  # faces around a fold that leave with it: one island rather than a dozen of crumbs
 _PATIENCE = 12  # rounds of parting folds after which each of their faces becomes its own chart
+_SAME_DIRECTION = 1e-6  # radians up to which two edges run alike
 _FULL_TURN = 2 * np.pi + 0.02  # sum of angles from which a vertex is wound around twice
 
 
@@ -219,7 +220,9 @@ def _folded_faces(faces: Ints, flat: Floats, chart: Ints, neighbours: Ints, ring
     face, side = np.nonzero(chart[neighbours] != chart[:, None])
     first, second = flat[face, side], flat[face, (side + 1) % faces.shape[1]]
     pairs = crossing_segments(first, second, chart[face])
+    rim = np.unique(np.concatenate([faces[face, side], np.roll(faces, -1, axis=1)[face, side]]))
     wound = _wound_twice(faces, flat, chart)
+    wound = np.union1d(wound, _overlapping_sectors(faces, flat, chart, rim))
     suspects = np.zeros(int(chart.max()) + 1, bool)
     suspects[chart[face[pairs.ravel()]]] = True
     suspects[chart[wound]] = True
@@ -257,6 +260,37 @@ def _wound_twice(faces: Ints, flat: Floats, chart: Ints) -> NDArray[np.int64]:
     last = np.zeros(len(total), np.int64)
     np.maximum.at(last, group, face)
     return last[total > _FULL_TURN]
+
+
+def _overlapping_sectors(faces: Ints, flat: Floats, chart: Ints, rim: Ints) -> NDArray[np.int64]:
+    """Faces whose angle at a vertex reaches into that of another face of their chart there.
+
+    Where a face has left a chart, the faces beside the gap may close over it: their borders only share
+    an end, and so do not cross.
+
+    Args:
+        faces: (F, K) vertices.
+        flat: (F, K, 2) places in the charts.
+        chart: (F,) chart of each face.
+        rim: Vertices on borders of charts, the only ones where that can be.
+    """
+    on_rim = np.zeros(int(faces.max()) + 1, bool)
+    on_rim[rim] = True
+    face, corner = np.nonzero(on_rim[faces])
+    here = flat[face, corner].astype(np.float64)
+    ahead = flat[face, (corner + 1) % faces.shape[1]] - here
+    back = flat[face, corner - 1] - here
+    start = np.arctan2(ahead[:, 1], ahead[:, 0])
+    width = (np.arctan2(back[:, 1], back[:, 0]) - start) % (2 * np.pi)
+    key = chart[face].astype(np.int64) * len(on_rim) + faces[face, corner]
+    order = np.lexsort((start, key))
+    face, start, width, key = face[order], start[order], width[order], key[order]
+    is_last = np.append(key[1:] != key[:-1], True)
+    first = np.maximum.accumulate(np.where(np.append(True, is_last[:-1]), np.arange(len(key)), 0))
+    following = np.where(is_last, first, np.arange(len(key)) + 1).clip(max=len(key) - 1)
+    gap = np.where(is_last, start[first] + 2 * np.pi, start[following]) - start
+    over = width > gap + _SAME_DIRECTION
+    return np.unique(np.maximum(face[over], face[following[over]]))
 
 
 def _sampled_folds(flat: Floats, chart: Ints) -> Bools:

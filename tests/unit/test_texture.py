@@ -414,3 +414,18 @@ def test_charts_that_only_ever_leave_as_a_whole_are_taken_apart(monkeypatch, blo
     cut = charts.cut_into_charts(positions, faces)
     assert cut.count == len(faces)
     assert len(rounds) == charts._PATIENCE + 2
+
+
+@pytest.mark.parametrize(("height", "overlap"), [(0.1, True), (-0.1, False), (0.0, False)])
+def test_faces_that_close_over_a_gap_are_found(height, overlap):
+    """The face between A, B and C has left the chart; C lies in the face above A and B, or not."""
+    places = np.array([[0, 0], [1, 0], [0.5, height], [0.5, 1], [0.5, -1]], np.float32)
+    faces = np.array([[0, 1, 3], [0, 4, 2], [4, 1, 2]], np.int32)
+    found = charts._overlapping_sectors(
+        faces, places[faces], np.zeros(3, np.int32), np.arange(5, dtype=np.int32)
+    )
+    assert bool(len(found)) == overlap
+    apart = charts._overlapping_sectors(
+        faces, places[faces], np.array([1, 0, 0], np.int32), np.arange(5, dtype=np.int32)
+    )
+    assert not len(apart)
