@@ -543,6 +543,11 @@ def _name(request: ViewsRequest) -> str:
 def _notes(statuses: Sequence[PictureStatus], solved: Solved, shape: Shape) -> list[str]:
     used = sum(status.is_used for status in statuses)
     notes = [f"{used} of {len(statuses)} pictures used."]
+    if len(solved.reasons) > used:
+        notes.append(
+            "Most pictures did not fit together: take more in between, in steps of 10 to 20 degrees,"
+            " and keep each subject's pictures in a set of their own."
+        )
     left_out = [status.sentence for status in statuses if not status.is_used]
     notes += left_out[:6]
     if len(left_out) > 6:

@@ -16,6 +16,7 @@ from image_to_mesh.inference.views import cameras, posefree
 from image_to_mesh.inference.views.contracts import (
     Lens,
     Photo,
+    PictureStatus,
     Pose,
     Solved,
     SparsePoints,
@@ -25,6 +26,7 @@ from image_to_mesh.inference.views.contracts import (
 from image_to_mesh.inference.views.cut import Cutter
 from image_to_mesh.inference.views.gather import Gathered
 from image_to_mesh.inference.views.metres import metres_per_unit
+from image_to_mesh.inference.views.shape import Shape
 
 
 def silent(*_arguments: object) -> None:
@@ -175,3 +177,18 @@ def test_a_subject_that_was_turned_is_cut_out_before_a_second_try(monkeypatch, p
 )
 def test_a_result_is_called_after_the_folder_that_says_something(files, name):
     assert engine._name(ViewsRequest(inputs=tuple(map(Path, files)))) == name
+
+
+@pytest.mark.parametrize(("used", "is_told"), [(4, False), (2, False), (1, True)])
+def test_sets_that_do_not_hang_together_are_told(used, is_told):
+    statuses = [
+        PictureStatus(f"{i}.png", i < used, "" if i < used else f"{i}.png does not overlap.")
+        for i in range(4)
+    ]
+    reasons = {status.name: status.sentence for status in statuses if not status.is_used}
+    solved = Solved({}, SparsePoints.empty(), reasons, None, False, "pycolmap")
+    empty = np.empty((0, 3), np.float32)
+    notes = engine._notes(statuses, solved, Shape(empty, empty.astype(np.int32), 1.0))
+    assert notes[0] == f"{used} of 4 pictures used."
+    assert any("did not fit together" in note for note in notes) == is_told
+    assert sum("does not overlap" in note for note in notes) == 4 - used
