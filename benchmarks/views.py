@@ -32,7 +32,7 @@ from image_to_mesh.inference.errors import ImageToMeshError
 from image_to_mesh.inference.surface.nets import drop_small_parts, surface_nets
 from image_to_mesh.inference.views.cameras import solve_cameras
 from image_to_mesh.inference.views.contracts import Solved, ViewsRequest
-from image_to_mesh.inference.views.fusion import Evidence, Grid, integrate
+from image_to_mesh.inference.views.fusion import Evidence, Grid
 from image_to_mesh.inference.views.gather import Gathered, gather
 from image_to_mesh.inference.views.geometry import Frame
 from image_to_mesh.inference.views.pinhole import undistorted
@@ -40,6 +40,7 @@ from image_to_mesh.inference.views.region import Region, find_region
 from image_to_mesh.inference.views.shape import (
     Measured,
     Shape,
+    collected,
     extract,
     measure,
     refined_shape,
@@ -102,7 +103,7 @@ def measure_set(
             head["camera_seconds"] = round(time.perf_counter() - wall, 1)
         region = _region(gathered, solved, request)
         measured = measure(region, request.detail, lambda name: _silent)
-        evidence = integrate(measured.maps, measured.grid, _silent)
+        evidence = collected(measured, _silent)
         shape = extract(region, measured, evidence)
     except ImageToMeshError as error:
         return [_told({**head, "method": "ours, fused", "error": str(error)})]

@@ -50,6 +50,7 @@ PLACE_TOLERANCE = 0.015
 SMOOTHING = 3
 SMALLEST_PART = 0.02
 SMALLEST_UNMASKED = 0.2  # what stands around a thing without masks is not of it
+COLOURS_LEARNT = 0.15  # of a refinement: before, a preview takes its colours from the pictures
 BEYOND = 3.0  # how much further than the box depth is sought, where no mask tells the subject
 
 
@@ -79,7 +80,9 @@ class Measured:
         outside: (N,) signed distance to the visual hull in cells; None without masks.
         maps: Depth of each view that other views agree with.
         known: Share of the subject's pixels for which a depth was found.
-        guesses: Of a place: depth in the gaps of ``maps``, from what is around them.
+        guesses: Depth in the gaps of ``maps``, from what is around them.
+        is_place: Guesses are surface where nothing was measured; of a thing they only tell what is
+            free and what is hidden, as inside of a bare bowl.
     """
 
     grid: Grid
@@ -87,6 +90,7 @@ class Measured:
     maps: tuple[DepthMap, ...]
     known: float
     guesses: tuple[DepthMap, ...] = ()
+    is_place: bool = False
 
 
 def shape_by_fusion(
@@ -178,7 +182,8 @@ def refined_shape(
         if watch.wants_to_see():
             field, colours = sample()
             words = f"Refined, {share:.0%}"
-            preview = preview_of_field(field, region.views, words, colours)
+            learnt = colours if share > COLOURS_LEARNT else None
+            preview = preview_of_field(field, region.views, words, learnt)
             if preview is not None:
                 watch.look(preview)
         return watch.is_enough()
@@ -232,13 +237,15 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
     report = stage("Measuring depth")
     maps, partners, known = _depth_maps(region, pictures, grid, outside, NEIGHBOURS[detail], report)
     report = stage("Comparing depth")
-    if region.kind == "place":  # few views see the same spot of a wall, and from further away
-        found = agreeing(maps, partners, PLACE_TOLERANCE, 1, lambda share: report(0.6 * share))
-        allowed = [picture.allowed for picture in pictures]
-        guesses = filled(found, allowed, partners, lambda share: report(0.6 + 0.4 * share))
-        return Measured(grid, outside, tuple(found), known, tuple(guesses))
+    is_place = region.kind == "place"
     least = 2 if len(maps) > 5 else 1
-    return Measured(grid, outside, tuple(agreeing(maps, partners, TOLERANCE, least, report)), known)
+    tolerance = TOLERANCE
+    if is_place:  # few views see the same spot of a wall, and from further away
+        least, tolerance = 1, PLACE_TOLERANCE
+    found = agreeing(maps, partners, tolerance, least, lambda share: report(0.6 * share))
+    allowed = [picture.allowed for picture in pictures]
+    guesses = filled(found, allowed, partners, lambda share: report(0.6 + 0.4 * share))
+    return Measured(grid, outside, tuple(found), known, tuple(guesses), is_place)
 
 
 def collected(measured: Measured, report: Callable[[float], None]) -> Evidence:
@@ -249,12 +256,22 @@ def collected(measured: Measured, report: Callable[[float], None]) -> Evidence:
     if not measured.guesses:
         return evidence
     guessed = integrate(measured.guesses, measured.grid, lambda share: report(0.5 + 0.5 * share))
-    unknown = (evidence.weight <= 0) & (evidence.through == 0)
-    return replace(
-        evidence,
-        distance=np.where(unknown, guessed.distance, evidence.distance),
-        weight=np.where(unknown, guessed.weight, evidence.weight),
+    unknown = evidence.weight <= 0
+    if measured.is_place:
+        unknown &= evidence.through == 0
+        return replace(
+            evidence,
+            distance=np.where(unknown, guessed.distance, evidence.distance),
+            weight=np.where(unknown, guessed.weight, evidence.weight),
+        )
+    through, behind = (
+        np.where(unknown, np.minimum(own.astype(np.uint16) + more, 255), own).astype(np.uint8)
+        for own, more in (
+            (evidence.through, guessed.through),
+            (evidence.behind, guessed.behind),
+        )
     )
+    return replace(evidence, through=through, behind=behind)
 
 
 def _side(view: View, wanted: int) -> int:

@@ -28,6 +28,7 @@ SMALL_STEP, LARGE_STEP = 0.05, 0.35  # smoothness penalties, in units of 1 - cor
 LEAST_CORRELATION = 0.45  # under which a match is none
 FLAT = 2.5  # standard deviation of grey levels under which a window has nothing to compare
 MOST_PLANES = 224
+UNSEEN = -2.0  # in place of a correlation where a neighbour's picture ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +198,14 @@ def _matching_cost(
             spread = np.sqrt(np.maximum(_mean(seen * seen) - other_mean**2, 1.0))
             shared = _mean(seen * grey) - other_mean * mean
             score = shared / (spread * np.maximum(deviation, 1.0))
-            score[outside] = -1
+            score[outside] = UNSEEN
             scores[index] = score
         if len(others) > half:
             scores = np.partition(scores, len(others) - half, axis=0)[-half:]
-        cost[..., plane] = 1 - np.clip(scores.mean(axis=0), 0, 1)
+        # Neighbours whose pictures end before the spot have no say; who looks down is one of few.
+        seen_by = scores > UNSEEN
+        alike = np.where(seen_by, scores, 0).sum(axis=0) / np.maximum(seen_by.sum(axis=0), 1)
+        cost[..., plane] = 1 - np.clip(alike, 0, 1)
     return cost
 
 
