@@ -323,6 +323,6 @@ def _why_none(photos: Sequence[Photo], files: Sequence[str], result: dict) -> st
             " steps of 10 to 20 degrees around the subject."
         )
     return (
-        "The cameras could not be found although pictures overlap: move the camera between the"
-        " pictures instead of only turning it, and keep the subject still."
+        "The cameras could not be found although pictures overlap: take more in between, in steps of"
+        " 10 to 20 degrees, move the camera instead of only turning it, and keep the subject still."
     )
