@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 BREAK = 0.12  # depth step between neighbours, in units of the view, that is no slope
 GRAZING = 0.15  # cosine to the line of sight under which a surface says nothing
 RIM = 0.6  # surety of the outline: where it is is known, how deep it lies is not
+OUTLINE = 0.75  # pixels to the outline within which one lies on it
 FLAT = 0.1  # slope of the distance to the outline under which it has no direction
 MARGIN = 0.01  # units between a point known to be empty and the nearest possible surface
 
@@ -144,7 +145,7 @@ def _rim(
     """
     size = mask.shape[0]
     silhouette = signed_pixels(mask)
-    rows, columns = np.nonzero((np.abs(silhouette) < 0.6) & (mask > 0.02))
+    rows, columns = np.nonzero((np.abs(silhouette) < OUTLINE) & (mask > 0.02))
     if not len(rows) or not core.any():
         nothing = np.empty((0, 3), np.float32)
         return nothing, nothing, nothing[:, 0], nothing

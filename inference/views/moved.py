@@ -84,7 +84,8 @@ def _overlaps(views: Sequence[View]) -> NDArray[np.float64] | None:
     found = []
     for view in views:
         assert view.mask is not None
-        drawn = silhouette(view, points, spacing, view.mask.shape) > 0.5
+        height, width = view.mask.shape
+        drawn = silhouette(view, points, spacing, (height, width)) > 0.5
         own = view.mask > 0.5
         found.append(float((own & drawn).sum() / max(int((own | drawn).sum()), 1)))
     return np.array(found)
