@@ -20,7 +20,7 @@ Stage = Callable[[str], Callable[[float], None]]
 Floats = NDArray[np.float32]
 
 CROP_MARGIN = 0.15  # free border on each side, in subject sizes: the middle of what training saw
-OBJECT_SCORE = 0.58  # from which Auto makes an object; a thing in a full room scores about a half
+OBJECT_SCORE = 0.54  # from which Auto makes an object; a thing in a full room scores about a half
 CLOSER_SIDE = 256  # pixels of the second look at the subject alone
 CLOSER = 0.65  # how much that look counts beside the one at the whole picture
 
