@@ -185,17 +185,16 @@ def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None
     assert "/panels/" not in played.output, played.output  # no traceback from drawing
 
 
+@pytest.mark.skipif(
+    "IMAGE_TO_MESH_GUI_MODELS" not in os.environ,
+    reason="takes 5 minutes a model; name some in IMAGE_TO_MESH_GUI_MODELS (u2netp da3-small)",
+)
 def test_models_of_a_hub_run_behind_the_button(box: Box, play) -> None:
-    """Weights are random, but names and shapes are the real ones.
-
-    IMAGE_TO_MESH_GUI_MODELS names other models than the small ones of three stages: nearly all fit in
-    memory, but not into a few minutes.
-    """
+    """Weights are random, but names and shapes are the real ones."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from every_model import LISTS, picture, write_weights
 
-    small = "u2netp realesr-general-x4v3 da3-small"
-    names = os.environ.get("IMAGE_TO_MESH_GUI_MODELS", small).split()
+    names = os.environ["IMAGE_TO_MESH_GUI_MODELS"].split()
     files = {name: write_weights(name, box.shared) for name in names}
     (box.shared / "hub_files.json").write_text(json.dumps(files), encoding="utf-8")
     cv2.imwrite(str(box.shared / "ball.png"), picture()[..., 2::-1])
