@@ -46,18 +46,11 @@ class Drawing:
     @classmethod
     def of(cls, mesh: PreviewMesh) -> Drawing:
         """Turn and shade a preview; belongs on the worker thread."""
+        from ..inference.texture.project import vertex_normals  # brings OpenCV: not before a run
+
         positions = np.ascontiguousarray(opencv_to_blender_points(mesh.positions), np.float32)
         triangles = np.concatenate([mesh.faces[:, [0, 1, 2]], mesh.faces[:, [0, 2, 3]]])
-        a, b, c = (positions[triangles[:, corner]] for corner in range(3))
-        across = np.cross(b - a, c - a)
-        normals = np.stack(
-            [
-                np.bincount(triangles.ravel(), np.repeat(across[:, axis], 3), len(positions))
-                for axis in range(3)
-            ],
-            axis=1,
-        )
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+        normals = vertex_normals(positions, mesh.faces)
         lit = 0.5 + 0.5 * (normals @ np.array(LIGHT))  # half Lambert: no side is without shape
         colours = np.ones((len(positions), 4), np.float32)
         colours[:, :3] = mesh.colours / 255 * (DARKEST + (1 - DARKEST) * lit[:, None])

@@ -80,6 +80,26 @@ def project(camera: CameraArrays, points: NDArray[np.floating]) -> tuple[Floats,
     return np.stack([x, y], axis=-1), depth
 
 
+def pixels_at(
+    camera: CameraArrays, points: NDArray[np.floating], shape: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], Floats]:
+    """Which pixels show (N, 3) world points.
+
+    Args:
+        camera: Its picture size is ``shape``.
+        points: (N, 3).
+        shape: Height and width of the picture; more numbers are ignored.
+
+    Returns:
+        (N,) rows and columns, whether they are in the picture and before the camera, and depth.
+    """
+    height, width = shape[:2]
+    where, depth = project(camera, points)
+    column, row = np.floor(np.clip(where, -1, 1e6)).astype(np.int64).T
+    seen = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    return row, column, seen, depth
+
+
 def meeting_point(origins: Doubles, directions: Doubles, weights: Doubles | None = None) -> Doubles:
     """(3,) the point nearest to many lines in the least-squares sense.
 

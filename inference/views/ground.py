@@ -30,10 +30,7 @@ SHIFTS = 2  # steps from the median to what agrees best
 SOFT = 0.8  # pixels: pictures are blurred so that their sharpness matters less
 NOISE = 1.5  # in CIELAB: two pictures of one spot differ by as much
 UNSURE = 3.0  # usual differences between views from which a spot is no ground
-STRANGE, SLOPE = (
-    3.5,
-    1.5,
-)  # differences in usual ones at which chances are even; and how fast they turn
+STRANGE, SLOPE = 3.5, 1.5  # usual differences at which chances are even; how fast they turn
 TORN, WHOLE = 0.5, 0.85  # share of the views that agree: looking alike says nothing; says all
 NOWHERE = -1e4
 

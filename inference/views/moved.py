@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..picture.masks import resize_mask
 from .contracts import View
 from .fusion import Grid
-from .geometry import project
+from .geometry import pixels_at
 from .region import Setting
 from .subject import silhouette
 
@@ -94,10 +94,7 @@ def _overlaps(views: Sequence[View]) -> NDArray[np.float64] | None:
 def _inside(view: View, points: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(N,) whether points are in the mask, and in the picture at all."""
     assert view.mask is not None
-    where, depth = project(view.camera, points)
-    height, width = view.mask.shape
-    column, row = np.floor(np.clip(where, -1, 1e6)).astype(np.int64).T
-    seen = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    row, column, seen, _ = pixels_at(view.camera, points, view.mask.shape)
     inside = np.zeros(len(points), np.bool_)
     inside[seen] = view.mask[row[seen], column[seen]] > 0.5
     return inside, seen

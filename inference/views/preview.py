@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ..field.grid import GridField
 from ..surface.nets import surface_nets
+from ..texture.project import vertex_normals
 from .contracts import View
-from .geometry import project
-from .visibility import triangulated
+from .geometry import pixels_at
 from .watch import PreviewMesh
 
 Floats = NDArray[np.float32]
@@ -59,14 +59,11 @@ def preview_of_field(
 
 def colours_from_views(positions: Floats, faces: Ints, views: Sequence[View]) -> Bytes:
     """(V, 3) sRGB colours of vertices from the pictures that face them, hidden or not."""
-    normals = _normals(positions, faces)
+    normals = vertex_normals(positions, faces)
     total = np.full((len(positions), 3), 128e-4, np.float32)  # grey where nobody looks
     weights = np.full(len(positions), 1e-4, np.float32)
     for view in views[:: max(1, -(-len(views) // MOST_VIEWS))]:
-        where, depth = project(view.camera, positions)
-        column, row = np.floor(np.clip(where, -1, 1e6)).astype(np.int64).T
-        height, width = view.pixels.shape[:2]
-        seen = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        row, column, seen, _ = pixels_at(view.camera, positions, view.pixels.shape)
         toward = view.camera.matrix[:3, 3].astype(np.float32) - positions
         toward /= np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-12)
         weight = np.where(seen, np.maximum((normals * toward).sum(axis=1), 0) ** 4, 0)
@@ -75,19 +72,3 @@ def colours_from_views(positions: Floats, faces: Ints, views: Sequence[View]) ->
         total[chosen] += weight[chosen, None] * colour
         weights[chosen] += weight[chosen]
     return np.clip(np.rint(total / weights[:, None]), 0, 255).astype(np.uint8)
-
-
-def _normals(positions: Floats, faces: Ints) -> Floats:
-    """(V, 3) unit normals of vertices, weighted by the areas around them."""
-    triangles = triangulated(faces)
-    a, b, c = (positions[triangles[:, corner]] for corner in range(3))
-    vector = np.cross(b - a, c - a)
-    normals = np.stack(
-        [
-            np.bincount(triangles.ravel(), np.repeat(vector[:, axis], 3), len(positions))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
-    length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-    return (normals / length).astype(np.float32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import PictureError
 from .contracts import Kind, Solved, SparsePoints, View
 from .focus import Focus, find_focus, ground_under
-from .geometry import Frame, is_whole, meeting_point, positions_and_axes, project
+from .geometry import Frame, is_whole, meeting_point, pixels_at, positions_and_axes
 from .upright import rotation_to_upright, up_of_cameras, up_of_floor
 
 Floats = NDArray[np.float32]
@@ -22,10 +22,8 @@ MARGIN = 1.12  # box over what was found inside it
 COARSE = 40  # cells along the box when it is tightened to the silhouettes
 FAR = 4.0  # median distances from the nearest camera from which a place's points are left outside
 PLACE_FLOOR = 0.06  # share of a place's points that lie on its floor: walls have most of them
-WRONG, WRONG_GUESSES = (
-    0.05,
-    0.15,
-)  # share of the silhouettes that may leave out what is the subject's
+WRONG = 0.05  # share of the silhouettes that may leave out what is the subject's
+WRONG_GUESSES = 0.15  # the same of silhouettes that were found, not given
 MASKED = 0.7  # share of views with a mask from which the subject is what the masks show
 
 
@@ -150,10 +148,7 @@ def _outside_masks(views: Sequence[View], points: Doubles) -> Doubles:
     for view in views:
         if view.mask is None:
             continue
-        where, depth = project(view.camera, points)
-        height, width = view.mask.shape
-        column, row = np.floor(where).astype(np.int64).T
-        shown = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        row, column, shown, _ = pixels_at(view.camera, points, view.mask.shape)
         seen += shown
         outside[shown] += view.mask[row[shown], column[shown]] < 0.3
     return points[outside > 0.5 * np.maximum(seen, 1)]
@@ -215,10 +210,7 @@ def _inside_masks(
     excluded = np.zeros(len(world), np.int32)
     for view in views:
         assert view.mask is not None
-        height, width = view.mask.shape
-        where, depth = project(view.camera, world)
-        column, row = np.floor(where).astype(np.int64).T
-        seen = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        row, column, seen, depth = pixels_at(view.camera, world, view.mask.shape)
         # A cell is larger than a pixel: it is excluded when no mask is near its middle.
         mask = _grown(view.mask > 0.5, view, float(half.max()) / COARSE, float(np.median(depth)))
         outside = ~seen & (depth > 1e-6) & is_whole(view.mask)
