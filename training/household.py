@@ -1,7 +1,8 @@
 """Things that meshes of game assets lack: open vessels, long flat tools, groups on a common floor.
 
 Their front surface slopes far away from the viewer, which a network that has only seen closed, upright
-things never dares to say (experiment 7).
+things never dares to say (experiment 7). ``household`` also picks from the modules ``furniture``,
+``creatures`` and ``carved``.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ import trimesh
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .shapes import Library, Mesh, random_rotation, turn, unit_sphere
+from .carved import carved
+from .creatures import creature
+from .furniture import furniture
+from .shapes import (
+    Library,
+    Mesh,
+    closed_rings,
+    joined,
+    outline,
+    random_rotation,
+    relief,
+    turn,
+    unit_sphere,
+)
 
 SECTIONS = 48
 RINGS = 14
 OUTLINE_STEPS = 40
 GROUP = 6  # things at most
 TRIES = 12
-
-
-def _outline(rng: Generator, angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Radius by angle: round, oval, squarish or lobed."""
-    kind = rng.random()
-    if kind < 0.6:
-        radius = np.ones_like(angle)
-    elif kind < 0.85:
-        power = rng.uniform(3, 12)
-        radius = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (-1 / power)
-    else:
-        radius = 1 + rng.uniform(0.02, 0.12) * np.cos(int(rng.integers(3, 13)) * angle)
-    return radius
 
 
 def _wall(rng: Generator, height: float) -> NDArray[np.float64]:
@@ -49,40 +50,12 @@ def _wall(rng: Generator, height: float) -> NDArray[np.float64]:
     return radius / radius.max()
 
 
-def _closed(
-    rings: list[NDArray[np.float64]], start: NDArray[np.float64], end: NDArray[np.float64]
-) -> trimesh.Trimesh:
-    """Join (n, 3) rings one after another and close both ends with a point."""
-    count = len(rings[0])
-    vertices = np.concatenate([*rings, start[None], end[None]])
-    i = np.arange(count)
-    j = (i + 1) % count
-    first, last, tail = len(vertices) - 2, len(vertices) - 1, (len(rings) - 1) * count
-    faces = [np.column_stack([j, i, np.full(count, first)])]
-    for ring in range(len(rings) - 1):
-        a, b = ring * count, (ring + 1) * count
-        faces += [np.column_stack([a + i, a + j, b + j]), np.column_stack([a + i, b + j, b + i])]
-    faces.append(np.column_stack([tail + i, tail + j, np.full(count, last)]))
-    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
-
-
-def _joined(pieces: list[trimesh.Trimesh]) -> Mesh:
-    """Make one mesh, a part of each piece."""
-    offsets = np.cumsum([0, *(len(p.vertices) for p in pieces[:-1])])
-    faces = [np.asarray(p.faces) + o for p, o in zip(pieces, offsets, strict=True)]
-    return Mesh(
-        unit_sphere(np.concatenate([p.vertices for p in pieces]).astype(np.float32)),
-        np.concatenate(faces).astype(np.int32),
-        np.concatenate([np.full(len(f), i) for i, f in enumerate(faces)]),
-    )
-
-
 def vessel(rng: Generator) -> Mesh:
     """Make something open at the top: bowl, dish, cup, pan, tray, tub, vase; perhaps with contents."""
     height = float(np.exp(rng.uniform(np.log(0.1), np.log(2.4))))
     wall = rng.uniform(0.03, 0.1)
     angle = np.linspace(0, 2 * np.pi, SECTIONS, endpoint=False)
-    around = _outline(rng, angle)
+    around = outline(rng, angle)
     stretch = rng.uniform(0.5, 1) if rng.random() < 0.3 else 1.0
     flat = np.column_stack([np.cos(angle) * stretch, np.sin(angle)]) * around[:, None]
     radii = _wall(rng, height)
@@ -96,12 +69,12 @@ def vessel(rng: Generator) -> Mesh:
     inside_levels = np.linspace(height, floor, RINGS)
     inside_radii = np.maximum(np.interp(inside_levels, levels, radii) - wall, 0.05)
     inside = [ring(r, z) for r, z in zip(inside_radii, inside_levels, strict=True)]
-    pieces = [_closed([*outside, *inside], np.zeros(3), np.array([0.0, 0.0, floor]))]
+    pieces = [closed_rings([*outside, *inside], np.zeros(3), np.array([0.0, 0.0, floor]))]
     if rng.random() < 0.35 and height > 0.3:  # soup, coffee, earth
         z = rng.uniform(0.4, 0.9) * height
         radius = float(np.interp(z, levels, radii)) - 0.4 * wall
         disc = [ring(radius, z - 0.02), ring(radius, z)]
-        pieces.append(_closed(disc, np.array([0, 0, z - 0.02]), np.array([0, 0, z])))
+        pieces.append(closed_rings(disc, np.array([0, 0, z - 0.02]), np.array([0, 0, z])))
     if rng.random() < 0.15:  # fruit
         for _ in range(int(rng.integers(2, 6))):
             ball = trimesh.creation.icosphere(subdivisions=3, radius=rng.uniform(0.2, 0.4))
@@ -121,7 +94,7 @@ def vessel(rng: Generator) -> Mesh:
         stick = trimesh.creation.box((length, rng.uniform(0.08, 0.2), rng.uniform(0.04, 0.12)))
         stick.apply_translation((reach * stretch + length / 2 - 0.05, 0, level))
         pieces.append(stick.subdivide().subdivide())
-    mesh = _joined(pieces)
+    mesh = joined(pieces)
     return mesh.with_vertices(mesh.vertices @ turn(rng.uniform(0, 6.3)).T)
 
 
@@ -141,7 +114,7 @@ def _loft(
         np.column_stack([np.full(20, at), w * y, m + h * z])
         for at, w, h, m in zip(x, width, height, middle, strict=True)
     ]
-    return _closed(rings, np.array([x[0], 0, middle[0]]), np.array([x[-1], 0, middle[-1]]))
+    return closed_rings(rings, np.array([x[0], 0, middle[0]]), np.array([x[-1], 0, middle[-1]]))
 
 
 def tool(rng: Generator) -> Mesh:
@@ -165,7 +138,7 @@ def tool(rng: Generator) -> Mesh:
                 pieces.append(prong.apply_translation((0, place, 0)))
             continue
         pieces.append(_loft(t, width, width * share, middle, power))
-    mesh = _joined(pieces)
+    mesh = joined(pieces)
     return mesh.with_vertices(unit_sphere(mesh.vertices @ turn(rng.uniform(0, 6.3)).T))
 
 
@@ -209,8 +182,7 @@ def group(rng: Generator, library: Library) -> Mesh:
     taken: list[tuple[NDArray[np.float64], float]] = []
     spread = rng.uniform(0.6, 1.6)
     for _ in range(int(rng.integers(2, GROUP + 1))):
-        kind = rng.random()
-        mesh = vessel(rng) if kind < 0.2 else tool(rng) if kind < 0.3 else library.pick(rng)
+        mesh = _upright(rng) if rng.random() < 0.4 else library.pick(rng)
         thing = _standing(rng, mesh, rng.uniform(0.3, 1.0))
         reach = float(np.linalg.norm(thing.vertices[:, :2], axis=1).max())
         for _ in range(TRIES):
@@ -236,12 +208,28 @@ def group(rng: Generator, library: Library) -> Mesh:
     return mesh.with_vertices(unit_sphere(mesh.vertices))
 
 
-def household(rng: Generator, library: Library) -> Mesh:
-    """Pick one of them; vessels and tools sometimes lie any way round."""
+def _upright(rng: Generator) -> Mesh:
+    """Pick something that stands by itself."""
     kind = rng.random()
-    if kind < 0.4:
+    if kind < 0.3:
+        return vessel(rng)
+    if kind < 0.42:
+        return tool(rng)
+    if kind < 0.6:
+        return furniture(rng)
+    mesh = creature(rng) if kind < 0.82 else carved(rng)
+    if rng.random() < 0.3:
+        return mesh.with_vertices(unit_sphere(relief(rng, mesh.vertices.astype(float), mesh.faces)))
+    return mesh
+
+
+def household(rng: Generator, library: Library) -> Mesh:
+    """Pick a single thing or a group; some lie any way round, some are stretched."""
+    if rng.random() < 0.22:
         return group(rng, library)
-    mesh = vessel(rng) if kind < 0.75 else tool(rng)
-    if rng.random() < 0.12:
+    mesh = _upright(rng)
+    if rng.random() < 0.2:
+        mesh = mesh.with_vertices(unit_sphere(mesh.vertices * rng.uniform(0.75, 1.25, 3)))
+    if rng.random() < 0.1:
         return mesh.with_vertices(unit_sphere(mesh.vertices @ random_rotation(rng).T))
     return mesh

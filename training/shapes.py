@@ -80,6 +80,47 @@ def turn(angle: float) -> Floats:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
 
 
+def outline(rng: Generator, angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give a radius by angle: round, oval, squarish or lobed."""
+    kind = rng.random()
+    if kind < 0.6:
+        radius = np.ones_like(angle)
+    elif kind < 0.85:
+        power = rng.uniform(3, 12)
+        radius = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (-1 / power)
+    else:
+        radius = 1 + rng.uniform(0.02, 0.12) * np.cos(int(rng.integers(3, 13)) * angle)
+    return radius
+
+
+def closed_rings(
+    rings: list[NDArray[np.float64]], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> trimesh.Trimesh:
+    """Join (n, 3) rings one after another and close both ends with a point."""
+    count = len(rings[0])
+    vertices = np.concatenate([*rings, start[None], end[None]])
+    i = np.arange(count)
+    j = (i + 1) % count
+    first, last, tail = len(vertices) - 2, len(vertices) - 1, (len(rings) - 1) * count
+    faces = [np.column_stack([j, i, np.full(count, first)])]
+    for ring in range(len(rings) - 1):
+        a, b = ring * count, (ring + 1) * count
+        faces += [np.column_stack([a + i, a + j, b + j]), np.column_stack([a + i, b + j, b + i])]
+    faces.append(np.column_stack([tail + i, tail + j, np.full(count, last)]))
+    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
+
+
+def joined(pieces: list[trimesh.Trimesh]) -> Mesh:
+    """Make one mesh, a part of each piece."""
+    offsets = np.cumsum([0, *(len(p.vertices) for p in pieces[:-1])])
+    faces = [np.asarray(p.faces) + o for p, o in zip(pieces, offsets, strict=True)]
+    return Mesh(
+        unit_sphere(np.concatenate([p.vertices for p in pieces]).astype(np.float32)),
+        np.concatenate(faces).astype(np.int32),
+        np.concatenate([np.full(len(f), i) for i, f in enumerate(faces)]),
+    )
+
+
 def _profile(rng: Generator) -> tuple[Floats, Floats]:
     knots = int(rng.integers(4, 9))
     heights = np.sort(rng.uniform(-1, 1, knots))
@@ -114,17 +155,7 @@ def _extrusion(rng: Generator) -> trimesh.Trimesh:
     for level in levels:
         scale = 1 + taper * level
         rings.append(np.column_stack([rim * scale, np.full(count, level)]))
-    vertices = np.concatenate([*rings, [[0, 0, -1], [0, 0, 1]]])
-    i = np.arange(count)
-    j = (i + 1) % count
-    faces = []
-    for ring in range(len(levels) - 1):
-        a, b = ring * count, (ring + 1) * count
-        faces += [np.column_stack([a + i, a + j, b + j]), np.column_stack([a + i, b + j, b + i])]
-    bottom, top, last = len(vertices) - 2, len(vertices) - 1, (len(levels) - 1) * count
-    faces.append(np.column_stack([j, i, np.full(count, bottom)]))
-    faces.append(np.column_stack([last + i, last + j, np.full(count, top)]))
-    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
+    return closed_rings(rings, np.array([0.0, 0.0, -1.0]), np.array([0.0, 0.0, 1.0]))
 
 
 def _tube(rng: Generator) -> trimesh.Trimesh:
@@ -144,19 +175,8 @@ def _tube(rng: Generator) -> trimesh.Trimesh:
     ring = (
         np.cos(angle)[None, :, None] * side[:, None] + np.sin(angle)[None, :, None] * other[:, None]
     )
-    vertices = (path[:, None] + ring * radius[:, None, None]).reshape(-1, 3)
-    i = np.arange(sides)
-    j = (i + 1) % sides
-    faces = []
-    for step in range(steps - 1):
-        a, b = step * sides, (step + 1) * sides
-        faces += [np.column_stack([a + i, a + j, b + j]), np.column_stack([a + i, b + j, b + i])]
-    ends = len(vertices)
-    vertices = np.concatenate([vertices, path[[0, -1]]])
-    last = (steps - 1) * sides
-    faces.append(np.column_stack([j, i, np.full(sides, ends)]))
-    faces.append(np.column_stack([last + i, last + j, np.full(sides, ends + 1)]))
-    return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
+    rings = path[:, None] + ring * radius[:, None, None]
+    return closed_rings(list(rings), path[0], path[-1])
 
 
 def _superellipsoid(rng: Generator) -> trimesh.Trimesh:
@@ -282,6 +302,22 @@ def subdivided(mesh: Mesh) -> Mesh:
     )
 
 
+def relief(
+    rng: Generator, vertices: NDArray[np.float64], faces: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Move (V, 3) vertices along their normals by waves of three sizes."""
+    v = vertices
+    corners = v[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.stack([np.bincount(faces.ravel(), np.repeat(n, 3), len(v)) for n in across.T], 1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+    for octave in range(3):
+        waves = v @ (rng.normal(size=(3, 4)) * rng.uniform(2, 6) * 2**octave)
+        height = np.sin(waves + rng.uniform(0, 6, 4)).sum(1, keepdims=True)
+        v = v + normals * height * rng.uniform(0, 0.012) / 2**octave
+    return v
+
+
 def sculpted(rng: Generator, mesh: Mesh) -> Mesh:
     """Round a low-polygon model off and give it relief: what a scan of a real thing looks like."""
     while len(mesh.faces) < SCULPTED_FACES / 2:
@@ -296,14 +332,7 @@ def sculpted(rng: Generator, mesh: Mesh) -> Mesh:
     for _ in range(int(rng.integers(2, 16))):
         near = [np.bincount(sources, v[targets, k], len(places)) for k in range(3)]
         v = 0.4 * v + 0.6 * np.stack(near, 1) / count
-    corners = v[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.stack([np.bincount(faces.ravel(), np.repeat(n, 3), len(v)) for n in across.T], 1)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-    for octave in range(3):
-        waves = v @ (rng.normal(size=(3, 4)) * rng.uniform(2, 6) * 2**octave)
-        relief = np.sin(waves + rng.uniform(0, 6, 4)).sum(1, keepdims=True)
-        v = v + normals * relief * rng.uniform(0, 0.012) / 2**octave
+    v = relief(rng, v, faces)
     return mesh.with_vertices(unit_sphere(v[index.ravel()].astype(np.float32)))
 
 
