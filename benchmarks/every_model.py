@@ -4,8 +4,9 @@
 
 For each model a file with the published names and shapes is written, taken with Use File, converted as
 a downloaded one would be, loaded, and run from picture to mesh. What comes out has no meaning; that it
-comes out, closed and textured, is the point. One line each, with the seconds from picture to mesh and
-the most memory that the process held meanwhile; the exit status is 1 when one fails.
+comes out, closed and textured, is the point. A network for several pictures places the cameras of six
+as well. One line each, with the seconds from picture to mesh and the most memory that the process held
+meanwhile; the exit status is 1 when one fails.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from package import load_extension
-from ports import KEYS, seeded
+from aimed_cameras import aim_cameras
+from package import ROOT, load_extension
+from ports import KEYS, keep_depth_in_range, seeded
 from safetensors.torch import save_file
 
 load_extension()
+sys.path.append(str(ROOT / "tests"))
 
 from image_to_mesh.inference import pipeline, weights  # noqa: E402
 from image_to_mesh.inference.catalogue import CATALOGUE, ModelEntry, ModelFile  # noqa: E402
@@ -38,8 +41,11 @@ from image_to_mesh.inference.contracts import (  # noqa: E402
     PicturePixels,
     Request,
 )
+from image_to_mesh.inference.engines import views  # noqa: E402
 from image_to_mesh.inference.errors import CutOutError  # noqa: E402
 from image_to_mesh.inference.loaded import LOADED  # noqa: E402
+from image_to_mesh.inference.views.contracts import ViewsRequest  # noqa: E402
+from synthetic_orbit import Shot, orbit, write_orbit  # noqa: E402
 
 # Model -> lists of names and shapes in tests/data/keys, one for each of its files.
 LISTS: dict[str, tuple[str, ...]] = {
@@ -97,64 +103,108 @@ def main() -> int:
 
 def press(entry: ModelEntry, folder: Path) -> str:
     """Install random weights, run the pipeline, and say what came out."""
-    lists = LISTS[entry.id]
-    missing = [name for name in lists if not (KEYS / f"{name}.json").is_file()]
+    missing = [name for name in LISTS[entry.id] if not (KEYS / f"{name}.json").is_file()]
     if missing:
         raise FileNotFoundError(f"no list of names and shapes: {', '.join(missing)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    source = folder / "source"
-    files = [_write(source, file, name) for file, name in zip(entry.files, lists, strict=True)]
+    files = [folder / file for file in write_weights(entry.id, folder)]
     # The hash in the catalogue is that of the real file, which this one is not.
     stand_in = dataclasses.replace(
         entry,
         files=tuple(ModelFile(file.path, None, None, file.url) for file in entry.files),
         source="safetensors" if entry.source == "safetensors" else "pickle",
     )
-    index = CATALOGUE.index(entry)
-    models = folder / "models"
-    place = files[0] if len(files) == 1 else source
-    with _in_catalogue(stand_in, index):
+    models, source = folder / "models", folder / "weights"
+    with _in_catalogue(stand_in, CATALOGUE.index(entry)):
+        place = files[0] if len(files) == 1 else source / entry.id
         weights.use_file(stand_in, place, models, lambda _share, _words: None)
         shutil.rmtree(source)
         gc.collect()
-        _forget_peak()
-        task = entry.task
-        engine = "scene" if task == "depth" or task == "views" else "object"
-        chosen = "depth" if task == "views" else task.replace("-", "_")
-        request = Request(
-            PicturePixels(picture(), entry.id),
-            engine=engine,
-            detail="low",
-            texture_size=512,
-            device="cpu",
-            steps=2,
-            guidance=1.0,
-            picks=Picks(((0.5, 0.5, True),)) if task == "pick" else None,
-            models=ModelChoices(
-                **dict.fromkeys(STAGES, "bundled") | {chosen: entry.id}, folder=models
-            ),
-        )
-        started = time.perf_counter()
-        try:
-            result = pipeline.run(request, lambda _share, _words: None)
-            closed = "watertight" if result.is_watertight else "open"
-            verdict = f"{len(result.mesh.face_sizes):,} faces, {closed}, by {result.model}"
-        except CutOutError as error:
-            # Noise may show no solid and no subject; the network has run all the same.
-            if task not in ("cut-out", "object", "pick"):
-                raise
-            verdict = f"ran; its noise holds nothing: {error}"
-    seconds = time.perf_counter() - started
-    return f"{verdict}; {seconds:.0f} s, {_peak_mb():,.0f} MB"
+        verdicts = [_timed(lambda: _from_one_picture(entry, models))]
+        if entry.task == "views":
+            verdicts.append(_timed(lambda: _from_several_pictures(entry, models, folder / "walk")))
+    return "; ".join(verdicts)
+
+
+def _timed(run: Callable[[], str]) -> str:
+    _forget_peak()
+    started = time.perf_counter()
+    verdict = run()
+    return f"{verdict}, {time.perf_counter() - started:.0f} s, {_peak_mb():,.0f} MB"
+
+
+def _from_one_picture(entry: ModelEntry, models: Path) -> str:
+    """From a picture to a mesh with nothing downloaded but this model."""
+    stage = "depth" if entry.task == "views" else entry.task
+    request = Request(
+        PicturePixels(picture(), entry.id),
+        engine="scene" if stage == "depth" else "object",
+        detail="low",
+        texture_size=512,
+        device="cpu",
+        steps=2,
+        guidance=1.0,
+        picks=Picks(((0.5, 0.5, True),)) if stage == "pick" else None,
+        models=_only(stage, entry, models),
+    )
+    try:
+        result = pipeline.run(request, lambda _share, _words: None)
+    except CutOutError as error:
+        # Noise may show no solid and no subject; the network has run all the same.
+        if stage == "depth":
+            raise
+        return f"ran, its noise holds nothing: {error}"
+    closed = "watertight" if result.is_watertight else "open"
+    return f"{len(result.mesh.face_sizes):,} faces, {closed}, by {result.model}"
+
+
+def _from_several_pictures(entry: ModelEntry, models: Path, folder: Path) -> str:
+    """From pictures of a cube to its mesh with the cameras that the network says."""
+    shots = photos()
+    request = ViewsRequest(
+        tuple(write_orbit(folder, shots, cameras=False)),
+        surface="fused",
+        detail="low",
+        texture_size=512,
+        device="cpu",
+        models=_only("views", entry, models),
+    )
+    result = views.run(request, lambda _share, _words: None)
+    placed = sum(status.is_used for status in result.statuses)
+    return f"{len(result.mesh.face_sizes):,} faces of {placed} pictures, by {result.model}"
+
+
+def _only(stage: str, entry: ModelEntry, models: Path) -> ModelChoices:
+    chosen = dict.fromkeys(STAGES, "bundled") | {stage.replace("-", "_"): entry.id}
+    return ModelChoices(**chosen, folder=models)
 
 
 def write_weights(name: str, folder: Path) -> list[str]:
-    """Random weights of a model's files; returns the names of the files in a folder."""
+    """Random weights of a model as its publisher gives them; returns its files' names in a folder."""
     entry = next(entry for entry in CATALOGUE if entry.id == name)
-    return [
-        str(_write(folder / "weights" / name, file, keys).relative_to(folder))
-        for file, keys in zip(entry.files, LISTS[name], strict=True)
-    ]
+    written = []
+    for file, keys in zip(entry.files, LISTS[name], strict=True):
+        facts = json.loads((KEYS / f"{keys}.json").read_text(encoding="utf-8"))
+        state = seeded(facts["shapes"])
+        if entry.task == "views":
+            keep_depth_in_range(state)
+            shots = photos()
+            aim_cameras(
+                state,
+                name.removeprefix("da3-"),
+                [shot.pixels for shot in shots],
+                [shot.matrix for shot in shots],
+                shots[0].fov_x,
+            )
+        path = folder / "weights" / name / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".safetensors":
+            save_file({key: value.contiguous() for key, value in state.items()}, path)
+        elif "model_config" in facts:
+            torch.save({"model_config": facts["model_config"], "model": state}, path)
+        else:
+            torch.save(state, path)
+        written.append(str(path.relative_to(folder)))
+    return written
 
 
 def _forget_peak() -> None:
@@ -170,21 +220,6 @@ def _peak_mb() -> float:
     except OSError:
         return float("nan")
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
-
-
-def _write(source: Path, file: ModelFile, name: str) -> Path:
-    """Random weights as the publisher would give them."""
-    facts = json.loads((KEYS / f"{name}.json").read_text(encoding="utf-8"))
-    state: dict[str, Any] = seeded(facts["shapes"])
-    path = source / file.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".safetensors":
-        save_file({key: value.contiguous() for key, value in state.items()}, path)
-    elif "model_config" in facts:
-        torch.save({"model_config": facts["model_config"], "model": state}, path)
-    else:
-        torch.save(state, path)
-    return path
 
 
 class _in_catalogue:  # noqa: N801 - used as a statement
@@ -207,6 +242,11 @@ class _in_catalogue:  # noqa: N801 - used as a statement
         for module in self._modules:
             module.CATALOGUE = CATALOGUE
         self._by_id[self._entries[0].id] = self._entries[0]
+
+
+def photos() -> list[Shot]:
+    """Six pictures from around a cube."""
+    return orbit(6, 64, (18.0, 40.0))
 
 
 def picture() -> np.ndarray:

@@ -211,6 +211,13 @@ def _moge(size: str) -> Port:
 # --- Depth Anything 3, two views; the authors' code ------------------------------------------------
 
 
+def keep_depth_in_range(state: State) -> None:
+    """Depth is an exponential: large logits would show rounding alone."""
+    for key, value in state.items():
+        if key.endswith("scratch.output_conv2.2.weight"):
+            value *= 0.01
+
+
 def _depth_anything_3(size: str) -> Port:
     def ours(state: State) -> nn.Module:
         module = network("depth_anything_3")
@@ -221,11 +228,6 @@ def _depth_anything_3(size: str) -> Port:
         from depth_anything_3.registry import MODEL_REGISTRY
 
         return create_object(load_config(MODEL_REGISTRY[f"da3-{size}"]))
-
-    def keep_depth_in_range(state: State) -> None:
-        for key, value in state.items():
-            if key.endswith("scratch.output_conv2.2.weight"):
-                value *= 0.01  # depth is an exponential: large logits would show rounding alone
 
     return Port(
         name=f"Depth Anything 3 {size.capitalize()}, 2 pictures",

@@ -237,11 +237,13 @@ class CutOut:
         mask: (H, W) float32, 0 background to 1 subject, same size as the picture.
         origin: Where it came from: "alpha", "mask", "picks", "network" or "none".
         picture: The picture it belongs to.
+        networks: Labels of the downloaded networks that found it.
     """
 
     mask: NDArray[np.float32]
     origin: str
     picture: Picture
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,10 @@ class Networks:
         own = [] if self._bundled is None else [self._bundled.revision]
         return " + ".join([*self._used.values(), *own]) or "none"
 
+    def labels(self) -> tuple[str, ...]:
+        """The downloaded networks that ran, as the artist knows them."""
+        return tuple(model(model_id).label for model_id in self._used)
+
     def bundled(self) -> TwoSidedNetwork:
         """The network that comes with the extension."""
         if self._bundled is None:

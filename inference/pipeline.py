@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,7 +116,8 @@ def cut_out(request: Request, report: Report) -> CutOut:
         steps = _Run(report)
         picture = _read(request, steps)
         networks = Networks(request, steps.stage)
-        return find_subject(picture, request, networks, steps.stage).cut_out
+        found = find_subject(picture, request, networks, steps.stage).cut_out
+        return replace(found, networks=networks.labels())
 
 
 def _run(request: Request, steps: _Run) -> Reconstruction:

@@ -153,7 +153,8 @@ def show_preview(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> tuple[st
         preview.name = f"Cut-out: {cut.picture.name}"
     _show_in_image_editors(preview, mode="VIEW")
     share = 100.0 * float(cut.mask.mean())
-    return (f"The subject covers {share:.0f} % of the picture ({ORIGINS[cut.origin]}).",)
+    by = f" by {' and '.join(cut.networks)}" if cut.networks else ""
+    return (f"The subject covers {share:.0f} % of the picture ({ORIGINS[cut.origin]}{by}).",)
 
 
 def set_mask(scene: bpy.types.Scene, cut: CutOut, png: PngImage) -> bpy.types.Image:

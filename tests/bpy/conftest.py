@@ -106,6 +106,7 @@ class StubPipeline:
         wait_at: The stage at which a run waits for ``go``, as inside a long kernel.
         error: What a run raises after its last stage.
         is_upside_down: The cut-out is the lower half of the picture instead of the upper one.
+        cut_out_networks: Labels of the networks that found it.
         change: Applied to each result.
         requests: What was asked.
     """
@@ -113,6 +114,7 @@ class StubPipeline:
     wait_at: str | None = None
     error: Exception | None = None
     is_upside_down: bool = False
+    cut_out_networks: tuple[str, ...] = ()
     change: Callable[[Reconstruction], Reconstruction] = field(default=lambda result: result)
     requests: list = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
@@ -143,7 +145,7 @@ class StubPipeline:
         mask[20:] = 1.0
         if not self.is_upside_down:
             mask = mask[::-1].copy()
-        return CutOut(mask, "network", Picture(pixels, False, None, name))
+        return CutOut(mask, "network", Picture(pixels, False, None, name), self.cut_out_networks)
 
 
 @pytest.fixture(autouse=True)

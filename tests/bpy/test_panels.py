@@ -159,6 +159,11 @@ def test_check_cutout_shows_the_subject_over_a_checkerboard(pipeline, window):
     assert session.last_summary == (
         "The subject covers 50 % of the picture (found automatically).",
     )
+    pipeline.cut_out_networks = ("IS-Net",)
+    bpy.ops.image_to_mesh.check_cutout()
+    assert session.last_summary == (
+        "The subject covers 50 % of the picture (found automatically by IS-Net).",
+    )
 
 
 def test_checking_again_shows_the_new_cut_out_under_the_same_name(pipeline):

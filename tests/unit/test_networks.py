@@ -163,6 +163,7 @@ def test_an_installed_cut_out_network_finds_the_subject(install) -> None:
         Request(PicturePixels(picture(), "x"), models=ModelChoices(folder=Path("models"))), quiet
     )
     assert cut.mask.sum() == pytest.approx(np.pi * 39.5**2, rel=0.02)
+    assert cut.networks == ("BiRefNet Lite",)
 
 
 def test_a_cut_out_network_that_finds_nothing(install) -> None:
