@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from . import tensor_file
+from .disk import disk_failure
 from .errors import WeightsError
-from .fetch import disk_failure
 
 if TYPE_CHECKING:
     from torch import Tensor

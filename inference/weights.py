@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -22,16 +21,16 @@ from urllib.parse import quote
 
 from . import fetch, tensor_file
 from .catalogue import CATALOGUE, ModelEntry, ModelFile
+from .disk import Progress, disk_failure, hash_file, pieces, require_space, told_failures
 from .errors import WeightsError
+from .hub_cache import cached, is_offline, token, token_file
+from .installation import Meter, Report
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[float, str], None]
 State = Literal["installed", "partial", "damaged", "missing"]
 
 HUB = "https://huggingface.co"
-CONVERTING = 0.1  # share of the progress bar that a conversion gets
-REPORT_INTERVAL = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def verify(entry: ModelEntry, folder: Path, report: Report) -> Path:
         if state in _verified:
             continue
         words = f"Checking {entry.label}"
-        found = fetch.hash_file(path, lambda done, size, say=words: report(done / (size or 1), say))
+        found = hash_file(path, lambda done, size, say=words: report(done / (size or 1), say))
         if found != record.sha256:
             raise WeightsError(
                 f"{entry.label} has changed since it was installed (its sha256 begins {found[:8]}"
@@ -167,7 +166,7 @@ def download(entry: ModelEntry, folder: Path, report: Report, forbidden: str | N
         WeightsError: With a sentence for the artist.
     """
     _make(folder)
-    meter = _Meter(entry, report)
+    meter = Meter(entry, report)
     for file in entry.files:
         _install(entry, file, folder / entry.id, meter, forbidden)
         meter.finish(file)
@@ -187,12 +186,11 @@ def use_file(entry: ModelEntry, source: Path, folder: Path, report: Report) -> P
         WeightsError: The file is missing, damaged, or known to be another.
     """
     _make(folder)
-    meter = _Meter(entry, report)
+    meter = Meter(entry, report)
     for file, path in _found_in(entry, source).items():
         place = folder / entry.id
         _require_file(path)
-        with _translated(path.parent):
-            found = fetch.hash_file(path, meter.reading(file))
+        found = hash_file(path, meter.reading(file))
         is_published = path.suffix.lower() == PurePosixPath(file.path).suffix
         if is_published and file.sha256 not in (None, found):
             raise WeightsError(
@@ -225,44 +223,8 @@ def delete(entry: ModelEntry, folder: Path) -> None:
             path.rmdir()
 
 
-def is_offline() -> bool:
-    """Whether the environment forbids the hub, as Hugging Face's own tools understand it."""
-    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}
-
-
-def hub_cache() -> Path:
-    """The cache that Hugging Face's own tools share."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if given := os.environ.get(name):
-            return Path(given).expanduser()
-    return _hub_home() / "hub"
-
-
-def token_file() -> Path:
-    """Where Hugging Face's own tools keep the access token."""
-    given = os.environ.get("HF_TOKEN_PATH")
-    return Path(given).expanduser() if given else _hub_home() / "token"
-
-
-def _hub_home() -> Path:
-    if given := os.environ.get("HF_HOME"):
-        return Path(given).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface"
-
-
-def _token() -> str | None:
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        if given := os.environ.get(name, "").strip():
-            return given
-    try:
-        return token_file().read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
-
-
 def _install(
-    entry: ModelEntry, file: ModelFile, place: Path, meter: _Meter, forbidden: str | None
+    entry: ModelEntry, file: ModelFile, place: Path, meter: Meter, forbidden: str | None
 ) -> None:
     """Bring one file into its place."""
     path = place / file.name
@@ -274,10 +236,10 @@ def _install(
     sha256 = file.sha256 or (
         earlier.source_sha256 if earlier is not None and earlier.origin != "file" else None
     )
-    cached = _cached(entry, file, revision, sha256)
-    if cached is not None:
-        source, found_revision = cached
-        found = fetch.hash_file(source, meter.reading(file))
+    shared = None if file.url else cached(entry.repo, file.path, revision, sha256)
+    if shared is not None:
+        source, found_revision = shared
+        found = hash_file(source, meter.reading(file))
         if sha256 in (None, found):
             _take(entry, file, source, place, found, "cache", found_revision, meter)
             return
@@ -288,12 +250,12 @@ def _install(
         )
     if forbidden is not None:
         raise WeightsError(forbidden)
-    with _translated(place):
+    with told_failures(place):
         path.parent.mkdir(parents=True, exist_ok=True)
     original = path.with_name(PurePosixPath(file.path).name)
-    token = None if file.url else _token()
+    access = None if file.url else token()
     try:
-        remote = fetch.look_up(_address(entry, file, revision), token, meter.waiting)
+        remote = fetch.look_up(_address(entry, file, revision), access, meter.waiting)
         revision = revision or remote.revision
         if sha256 is not None and remote.sha256 not in (None, sha256):
             raise WeightsError(
@@ -304,12 +266,12 @@ def _install(
         if remote.size is None:
             remote = fetch.Remote(file.size, remote.sha256, remote.revision, remote.tag)
         if original.exists() and original != path:  # it arrived, and its conversion was interrupted
-            found = fetch.hash_file(original, meter.reading(file))
+            found = hash_file(original, meter.reading(file))
         else:
             room = (remote.size or 0) if original != path else 0
             url = _address(entry, file, revision)
             found = fetch.download(
-                url, original, remote, sha256, token, meter.receiving(file), room
+                url, original, remote, sha256, access, meter.receiving(file), room
             )
     except fetch.Refused as error:
         raise _explained(error, entry, file) from error
@@ -335,12 +297,12 @@ def _take(
     sha256: str,
     origin: str,
     revision: str | None,
-    meter: _Meter,
+    meter: Meter,
 ) -> None:
     """Make a whole file on this computer the installed one, and write its record."""
     path = place / file.name
     size = source.stat().st_size
-    with _translated(place):
+    with told_failures(place):
         path.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix.lower() == ".safetensors":
         try:
@@ -348,10 +310,10 @@ def _take(
             if not path.exists() or not path.samefile(source):
                 _place(source, path, meter.reading(file))
         except OSError as error:
-            raise fetch.disk_failure(error, place) from error
+            raise disk_failure(error, place) from error
         found = sha256
     else:
-        fetch.require_space(place, size)
+        require_space(place, size)
         is_torchscript = entry.source == "torchscript"
         if is_torchscript and file.sha256 != sha256:
             raise WeightsError(
@@ -367,7 +329,7 @@ def _take(
             module=entry.module,
             report=meter.converting(file),
         )
-        found = fetch.hash_file(path, meter.waiting_for(file))
+        found = hash_file(path, meter.waiting_for(file))
     _write_record(
         path,
         Record(
@@ -386,7 +348,7 @@ def _take(
     _verified.add((str(path), seen.st_size, seen.st_mtime_ns, found))
 
 
-def _place(source: Path, path: Path, progress: fetch.Progress) -> None:
+def _place(source: Path, path: Path, progress: Progress) -> None:
     """Link a file, or copy it where that cannot be done."""
     source = source.resolve()  # the hub's cache holds links of its own
     unfinished = path.with_name(f"{path.name}.unfinished")
@@ -395,38 +357,16 @@ def _place(source: Path, path: Path, progress: fetch.Progress) -> None:
         os.link(source, unfinished)
     except OSError:
         size = source.stat().st_size
-        fetch.require_space(path.parent, size)
+        require_space(path.parent, size)
         try:
-            with source.open("rb") as reader, unfinished.open("wb") as writer:
-                while piece := reader.read(1 << 22):
+            with unfinished.open("wb") as writer:
+                for piece in pieces(source):
                     writer.write(piece)
                     progress(writer.tell(), size)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
     unfinished.replace(path)
-
-
-def _cached(
-    entry: ModelEntry, file: ModelFile, revision: str | None, sha256: str | None
-) -> tuple[Path, str] | None:
-    """The file in the shared cache with its revision, if the right one is there."""
-    if file.url:
-        return None
-    store = hub_cache() / f"models--{entry.repo.replace('/', '--')}"
-    if revision is None:
-        try:
-            revision = (store / "refs" / "main").read_text(encoding="utf-8").strip()
-        except OSError:
-            return None
-    wanted = store / "snapshots" / revision / file.path
-    if wanted.is_file():
-        return wanted, revision
-    if sha256 is not None:  # the same content under another revision; its blob is named by its hash
-        for path in (store / "snapshots").glob(f"*/{file.path}"):
-            if path.resolve().name == sha256:
-                return path, path.relative_to(store / "snapshots").parts[0]
-    return None
 
 
 def _found_in(entry: ModelEntry, source: Path) -> dict[ModelFile, Path]:
@@ -500,7 +440,7 @@ def _record(path: Path) -> Record | None:
 
 def _write_record(path: Path, record: Record) -> None:
     unfinished = _record_path(path).with_suffix(".json.unfinished")
-    with _translated(path.parent):
+    with told_failures(path.parent):
         unfinished.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
         unfinished.replace(_record_path(path))
 
@@ -513,86 +453,5 @@ def _size(path: Path) -> int | None:
 
 
 def _make(folder: Path) -> None:
-    with _translated(folder):
+    with told_failures(folder):
         folder.mkdir(parents=True, exist_ok=True)
-
-
-class _translated:  # noqa: N801 - used as a statement
-    """Turn what the file system raises into a sentence."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise fetch.disk_failure(error, self._folder) from error
-
-
-class _Meter:
-    """Turns bytes into shares and words."""
-
-    def __init__(self, entry: ModelEntry, report: Report) -> None:
-        self._label, self._report = entry.label, report
-        self._weights = {file: float(file.size or 1) for file in entry.files}
-        self._share = 1.0 - CONVERTING if entry.source != "safetensors" else 1.0
-        self._done = 0.0
-        self._fraction, self._words = 0.0, f"Looking for {entry.label}"
-        self._told = 0.0
-        self._began: tuple[float, int] | None = None
-
-    def finish(self, file: ModelFile) -> None:
-        """A file is in its place."""
-        self._done += self._weights[file]
-        self._began = None
-
-    def waiting(self) -> None:
-        """Nothing new; gives the chance to stop."""
-        self._tell(self._fraction, self._words)
-
-    def receiving(self, file: ModelFile) -> fetch.Progress:
-        """Progress of a transfer, with its speed."""
-
-        def progress(have: int, size: int | None) -> None:
-            now = time.monotonic()
-            if self._began is None:
-                self._began = (now, have)
-            seconds, arrived = now - self._began[0], have - self._began[1]
-            speed = f", {arrived / seconds / 1e6:.1f} MB/s" if seconds > 1.0 else ""
-            total = f" of {size / 1e6:,.0f}" if size else ""
-            words = f"Downloading {self._label}: {have / 1e6:,.0f}{total} MB{speed}"
-            self._tell(self._total(file, self._share * have / size if size else 0.0), words)
-
-        return progress
-
-    def reading(self, file: ModelFile) -> fetch.Progress:
-        """Progress of reading or copying a file of this computer."""
-
-        def progress(have: int, size: int | None) -> None:
-            share = self._share * have / size if size else 0.0
-            self._tell(self._total(file, share), f"Reading {self._label}")
-
-        return progress
-
-    def waiting_for(self, file: ModelFile) -> fetch.Progress:
-        """Progress of the last look at a converted file."""
-        return lambda _have, _size: self._tell(self._total(file, 1.0), f"Checking {self._label}")
-
-    def converting(self, file: ModelFile) -> Report:
-        """Progress of a conversion."""
-
-        def report(share: float, words: str) -> None:
-            self._tell(self._total(file, self._share + CONVERTING * share), words)
-
-        return report
-
-    def _total(self, file: ModelFile, share: float) -> float:
-        return (self._done + share * self._weights[file]) / sum(self._weights.values())
-
-    def _tell(self, fraction: float, words: str) -> None:
-        self._fraction, self._words = fraction, words
-        if time.monotonic() - self._told >= REPORT_INTERVAL:
-            self._told = time.monotonic()
-            self._report(min(fraction, 1.0), words)

@@ -13,7 +13,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
-from image_to_mesh.inference import fetch, weights
+from image_to_mesh.inference import disk, fetch, hub_cache, weights
 from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, ModelFile, model
 from image_to_mesh.inference.contracts import Failed, Progress
 from image_to_mesh.inference.loaded import LOADED
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch):
     """An empty models folder and an unhurried hub."""
     monkeypatch.setattr(preferences, "default_models_folder", lambda: str(tmp_path / "models"))
     monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01,))
-    monkeypatch.setattr(fetch, "SPARE", 0)
+    monkeypatch.setattr(disk, "SPARE", 0)
     return tmp_path / "models"
 
 
@@ -116,7 +116,7 @@ def test_without_online_access_nothing_is_asked_and_the_artist_reads_where_to_tu
 
 
 def test_the_shared_cache_needs_no_online_access(hub, folder):
-    snapshot = weights.hub_cache() / "models--owner--da3" / "snapshots" / "abc"
+    snapshot = hub_cache.hub_cache() / "models--owner--da3" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     (snapshot.parents[1] / "refs").mkdir()

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from image_to_mesh.inference import fetch, weights
+from image_to_mesh.inference import disk, weights
 from image_to_mesh.inference.catalogue import ModelEntry, ModelFile
 from loopback_hub import COMMIT
 from safetensors.numpy import save as to_bytes
@@ -53,7 +54,7 @@ def test_their_client_downloads_from_our_hub_and_we_use_its_cache(
     pytest.importorskip("huggingface_hub")
     loopback_hub.files["owner/tiny/model.safetensors"] = CONTENT
     theirs = their_download()
-    assert fetch.hash_file(fetch.Path(theirs), lambda *_: None) == SHA256
+    assert disk.hash_file(Path(theirs), lambda *_: None) == SHA256
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     loopback_hub.seen.clear()
     path = weights.download(entry, tmp_path, lambda *_: None)

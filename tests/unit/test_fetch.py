@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from image_to_mesh.inference import fetch
+from image_to_mesh.inference import disk, fetch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
 from image_to_mesh.inference.fetch import Refused, download, look_up, partial_path
 
@@ -30,7 +30,7 @@ def hub(loopback_hub):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(fetch, "SPARE", 0)
+    monkeypatch.setattr(disk, "SPARE", 0)
 
 
 def url_of(hub, name="model.bin", revision="main"):
@@ -176,12 +176,12 @@ def test_a_closed_connection_does_not_end_blender():
     """Blender, unlike Python, leaves the signal of a write to a closed connection on."""
     code = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[1]); import conftest;"
-        "from image_to_mesh.inference import fetch;"
+        "from image_to_mesh.inference import connection, fetch;"
         "signal.signal(signal.SIGPIPE, signal.SIG_DFL); fetch.RETRY_WAITS = ();"
         "r, w = os.pipe(); os.close(r);"
-        "fetch._followed = lambda *_, **__: os.write(w, b'GET');\n"
+        "connection._followed = lambda *_, **__: os.write(w, b'GET');\n"
         "for ask in (lambda: fetch.look_up('https://x', None, lambda: None),"
-        " lambda: fetch._Stream('https://x', None, {}, lambda: None)):\n"
+        " lambda: connection.Stream('https://x', None, {}, lambda: None)):\n"
         "    try: ask()\n"
         "    except Exception as error: print('told:', error)"
     )
@@ -246,7 +246,7 @@ def test_a_disk_that_fills_up_keeps_what_arrived(hub, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=r"disk of .* is full.*goes on where it stopped"):
         get(hub, tmp_path / "model.bin")
     monkeypatch.undo()
-    monkeypatch.setattr(fetch, "SPARE", 0)
+    monkeypatch.setattr(disk, "SPARE", 0)
     hub.seen.clear()
     assert get(hub, tmp_path / "model.bin") == SHA256
     assert hub.ranges()[0] is not None

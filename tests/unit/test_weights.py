@@ -1,5 +1,7 @@
 """Models on disk: installing, checking, converting and removing them, with a hub on this computer."""
 
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference import convert, fetch, weights
+from image_to_mesh.inference import convert, disk, fetch, hub_cache, installation, weights
 from image_to_mesh.inference.catalogue import ModelEntry, ModelFile
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
 from loopback_hub import COMMIT
@@ -21,7 +23,7 @@ from safetensors.numpy import save as to_bytes
 
 TENSORS = {"weight": np.arange(600_000, dtype=np.float32), "bias": np.ones(3, np.float16)}
 CONTENT = to_bytes(TENSORS)
-SHA256 = fetch.hashlib.sha256(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 TINY = ModelEntry(
     id="tiny",
@@ -46,8 +48,8 @@ SEVERAL = replace(
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01,))
-    monkeypatch.setattr(fetch, "SPARE", 0)
-    monkeypatch.setattr(weights, "REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr(disk, "SPARE", 0)
+    monkeypatch.setattr(installation, "REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(weights, "_verified", set())
 
 
@@ -162,7 +164,7 @@ def test_a_gated_model_says_how_to_get_it(hub, tmp_path, status):
 
 def test_the_token_of_the_shared_file_opens_a_gated_model(hub, tmp_path):
     hub.token = "secret"
-    weights.token_file().write_text("secret\n", encoding="utf-8")
+    hub_cache.token_file().write_text("secret\n", encoding="utf-8")
     assert weights.download(TINY, tmp_path, quiet).exists()
 
 
@@ -242,7 +244,7 @@ def test_a_file_is_read_once_per_session(hub, tmp_path, monkeypatch):
     weights.download(TINY, tmp_path, quiet)
     weights._verified.clear()
     weights.verify(TINY, tmp_path, quiet)
-    monkeypatch.setattr(fetch, "hash_file", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(weights, "hash_file", lambda *_: pytest.fail("read again"))
     weights.verify(TINY, tmp_path, quiet)
 
 
@@ -256,8 +258,8 @@ def test_verify_of_nothing(tmp_path):
 
 
 def fill_cache(content: bytes, revision: str, *, with_ref: bool) -> Path:
-    store = weights.hub_cache() / "models--owner--tiny"
-    blob = store / "blobs" / fetch.hashlib.sha256(content).hexdigest()
+    store = hub_cache.hub_cache() / "models--owner--tiny"
+    blob = store / "blobs" / hashlib.sha256(content).hexdigest()
     blob.parent.mkdir(parents=True)
     blob.write_bytes(content)
     snapshot = store / "snapshots" / revision
@@ -335,6 +337,18 @@ def test_use_file_refuses_half_files(tmp_path, content):
     with pytest.raises(WeightsError, match=r"mine\.safetensors is not a whole \.safetensors file"):
         weights.use_file(UNKNOWN, mine, tmp_path / "models", quiet)
     assert weights.status(UNKNOWN, tmp_path / "models").state == "missing"
+
+
+def test_use_file_says_that_a_file_cannot_be_read(tmp_path, monkeypatch):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(CONTENT)
+
+    def refuse(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(disk, "pieces", refuse)
+    with pytest.raises(WeightsError, match=r"mine.safetensors cannot be read \(Input/output error\)"):
+        weights.use_file(TINY, mine, tmp_path / "models", quiet)
 
 
 def test_use_file_refuses_what_is_no_weights_file(tmp_path):
@@ -465,7 +479,7 @@ def test_torchscript_is_converted_only_if_its_hash_is_known(tmp_path):
 
     mine, net = tmp_path / "mine.pt", Net()
     torch.jit.script(net).save(str(mine))
-    sha256 = fetch.hash_file(mine, lambda *_: None)
+    sha256 = disk.hash_file(mine, lambda *_: None)
     known = replace(TINY, files=(ModelFile("model.pt", None, sha256),), source="torchscript")
     path = weights.use_file(known, mine, tmp_path / "models", quiet)
     assert np.array_equal(load_file(path)["weight"], net.net.weight.detach().numpy())
