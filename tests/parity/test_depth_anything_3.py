@@ -18,6 +18,7 @@ import torch
 from image_to_mesh.inference.models import checkpoint
 from image_to_mesh.inference.models import depth_anything_3 as ours
 from image_to_mesh.inference.models.depth_anything import VARIANTS
+from image_to_mesh.inference.models.depth_anything_3_nets import VIEW_VARIANTS
 from torch import Tensor
 
 pytestmark = pytest.mark.parity
@@ -39,7 +40,7 @@ def authors() -> types.SimpleNamespace:
     from depth_anything_3.model.dualdpt import DualDPT
 
     def views(size: str) -> Any:
-        plain, variant = VARIANTS[size], ours.VIEW_VARIANTS[size]
+        plain, variant = VARIANTS[size], VIEW_VARIANTS[size]
         start = {"alt_start": variant.start, "qknorm_start": variant.start}
         net = DinoV2(
             NAMES[size], list(variant.taps), **start, rope_start=variant.start, cat_token=True

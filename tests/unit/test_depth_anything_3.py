@@ -14,15 +14,18 @@ from image_to_mesh.inference.models.depth_anything_3 import (
     SKY,
     DepthAnything3Sky,
     DepthAnything3Views,
+    cameras_from,
+    view_pixels,
+    view_size,
+)
+from image_to_mesh.inference.models.depth_anything_3_nets import (
+    VIEW_VARIANTS,
     SkyNet,
     ViewsNet,
     ViewVariant,
-    cameras_from,
     reference_view,
     rotated,
     rotations,
-    view_pixels,
-    view_size,
 )
 from safetensors.torch import save_file
 
@@ -33,7 +36,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(depth_anything.VARIANTS, "tiny", TINY)
-    monkeypatch.setitem(depth_anything_3.VIEW_VARIANTS, "tiny", ViewVariant((0, 1, 2, 3), 2))
+    monkeypatch.setitem(VIEW_VARIANTS, "tiny", ViewVariant((0, 1, 2, 3), 2))
 
 
 @pytest.fixture

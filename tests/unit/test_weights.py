@@ -347,7 +347,9 @@ def test_use_file_says_that_a_file_cannot_be_read(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(disk, "pieces", refuse)
-    with pytest.raises(WeightsError, match=r"mine.safetensors cannot be read \(Input/output error\)"):
+    with pytest.raises(
+        WeightsError, match=r"mine.safetensors cannot be read \(Input/output error\)"
+    ):
         weights.use_file(TINY, mine, tmp_path / "models", quiet)
 
 
