@@ -193,9 +193,7 @@ def _run_object(
 
         rgb = foreground_colours(_bytes(rgb), mask, lambda: report(0.8)).astype(np.float32) / 255
     crop = cutout.sample_crop(rgb, x0, y0, side, colours, None)
-    native = max(16, min(round(side), request.texture_size))
-    shown = cutout.sample_crop(rgb, x0, y0, side, native, None)
-    larger = network.upscaled(_bytes(shown), request.texture_size)
+    sharper = _sharpened(network, rgb, (x0, y0, side), request.texture_size)
     observation = Observation(
         view=view,
         front=geometry.front,
@@ -203,7 +201,7 @@ def _run_object(
         normals=geometry.normals,
         up=geometry.up,
         mask=crop_mask,
-        colour=crop if len(larger) == native else larger.astype(np.float32) / 255,
+        colour=crop if sharper is None else sharper,
         back_colour=_far_side(network, crop, crop_mask),
         albedo=_paint(net, rgb, mask, (x0, y0, side), lambda: report(0.9)),
     )
@@ -221,6 +219,27 @@ def _run_object(
 
 def _bytes(colours: Floats) -> NDArray[np.uint8]:
     return np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+
+
+def _sharpened(
+    network: Networks, rgb: Floats, square: tuple[float, float, float], wanted: int
+) -> Floats | None:
+    """A square of the picture as an installed network for finer textures draws it.
+
+    Args:
+        network: May know how to enlarge pictures.
+        rgb: (H, W, 3) 0..1 the picture.
+        square: Left, top and side in pixels.
+        wanted: Side of the texture; the result has no more pixels.
+
+    Returns:
+        (S, S, 3) 0..1, or None when no such network is installed or it would show no more.
+    """
+    from .picture.cutout import sample_crop
+
+    native = max(16, min(round(square[2]), wanted))
+    larger = network.upscaled(_bytes(sample_crop(rgb, *square, native, None)), wanted)
+    return None if len(larger) == native else larger.astype(np.float32) / 255
 
 
 def _far_side(network: Networks, crop: Floats, mask: Floats) -> Floats | None:
@@ -285,10 +304,12 @@ def _draw_object(
     pixels, mask = picture.pixels[..., :3], subject.cut_out.mask
 
     def finish(drawn: ObjectField) -> tuple[PlacedResult, bool]:
+        square = drawn.x0, drawn.y0, drawn.side
+        sharper = _sharpened(network, drawn.rgb, square, request.texture_size)
         placed = build_from_field(
             drawn.field,
             drawn.axes,
-            DrawnSubject(drawn.rgb, mask, drawn.x0, drawn.y0, drawn.side, _focal(picture, request)),
+            DrawnSubject(drawn.rgb, mask, *square, _focal(picture, request), sharper),
             request.detail,
             request.texture_size,
             request.size_m,

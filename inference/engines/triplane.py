@@ -58,6 +58,7 @@ class Subject:
         y0: Its top edge.
         side: Its side.
         focal_px: Focal length of the picture in pixels if known.
+        sharper: (S, S, 3) the square, finer than the picture shows it; None when there is none.
     """
 
     rgb: Floats
@@ -66,6 +67,7 @@ class Subject:
     y0: float
     side: float
     focal_px: float | None = None
+    sharper: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,11 @@ def build_from_field(
     )
     seen = placement.to_view(positions)
 
-    side = int(np.clip(subject.side, 256, texture_size))
-    colour = _crop(subject.rgb, subject, side, None)
-    mask = _crop(subject.mask[..., None], subject, side, 0.0)[..., 0]
+    colour = subject.sharper
+    if colour is None:
+        side = int(np.clip(subject.side, 256, texture_size))
+        colour = _crop(subject.rgb, subject, side, None)
+    mask = _crop(subject.mask[..., None], subject, len(colour), 0.0)[..., 0]
     up = (placement.rotation @ -AXES[axes][1]).astype(np.float32)
     paint = _field_colours(field, placement, view, seen, quads, colour, mask)
     dress = Dress(colour, mask, up, paint)

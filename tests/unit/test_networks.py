@@ -255,6 +255,17 @@ def test_an_upscaler_sharpens_what_the_texture_shows(install) -> None:
     assert np.median(colours, axis=0) == pytest.approx([0, 0, 255], abs=3)
 
 
+def test_an_upscaler_sharpens_what_a_drawn_solid_shows(install) -> None:
+    install("triposg", Drawn())
+    install("realesr-general-x4v3", Doubled())
+    install("birefnet-lite", Matte())
+    result = run("object", object="triposg", texture_size=512)
+    colours = result.material.base_color.reshape(-1, 3)
+    is_blue = (colours[:, 2] > 220) & (colours[:, 0] < 30)
+    assert 0.2 < is_blue.mean() < 0.8  # the side that the picture shows
+    assert "realesr-general-x4v3" in result.model
+
+
 def test_an_upscaler_is_not_asked_for_what_a_texture_cannot_hold(install) -> None:
     install("realesr-general-x4v3", None)  # asking it would fail
     install("birefnet-lite", Matte(radius=59))
