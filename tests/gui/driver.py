@@ -8,6 +8,7 @@ FOLDER holds ``picture.png`` and receives ``SCENARIO.json`` and screenshots.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import itertools
 import json
@@ -25,7 +26,9 @@ import bpy
 PACKAGE = "bl_ext.user_default.image_to_mesh"
 TAB = "Image to Mesh"
 TICK = 0.01  # seconds; gaps between these ticks are what the artist feels
+CLICK = "[(0.5, 0.5, 1)]"  # the middle is the subject
 PATIENCE = 240.0  # seconds a job may take on a slow, shared machine
+LONG_RUN = 1500.0  # seconds that one with a large network may take there
 
 SCENARIO, FOLDER = sys.argv[-2], Path(sys.argv[-1])
 Script = Iterator[float]
@@ -563,10 +566,94 @@ def hub_models() -> Script:
     sys.path.insert(0, str(FOLDER))
     from loopback_hub import LoopbackHub
 
-    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
     weights = importlib.import_module(f"{PACKAGE}.inference.weights")
-    preferences = importlib.import_module(f"{PACKAGE}.panels.preferences")
     folder = importlib.import_module(f"{PACKAGE}.operators.preferences").models_folder()
+    yield from note_listed_models()
+    yield from open_sidebar()
+    settings, photos = bpy.context.scene.image_to_mesh, bpy.context.scene.image_to_mesh_photos
+    settings.picture = bpy.data.images.load(str(FOLDER / "ball.png"))
+    settings.detail, settings.texture_size, settings.steps = "LOW", 512, 2
+    photos.surface = "FUSED"
+    bpy.ops.image_to_mesh.add_photos(directory=str(FOLDER / "hub_walk"))
+    stages = [name for name in settings.bl_rna.properties.keys() if name.endswith("_model")]  # noqa: SIM118
+    bpy.context.preferences.system.use_online_access = True
+
+    def press(operator: str, how: str = "EXEC_DEFAULT", **options: str) -> Script:
+        with bpy.context.temp_override(window=window(), area=view()[0]):
+            getattr(bpy.ops.image_to_mesh, operator)(how, **options)
+        yield from wait(lambda: not session().is_running(), LONG_RUN, f"The end of {operator}")
+        yield 0.3
+
+    def succeeded(what: str) -> None:
+        assert session().last_event is None, f"{what}: {session().last_event}"
+
+    def run(entry, task: str) -> Script:
+        """Press the button that uses the model for one of its tasks; returns what came out."""
+        before, started = objects(), time.monotonic()
+        for stage in stages:
+            setattr(settings, stage, "BUNDLED")
+        setattr(photos if task == "views" else settings, stage_of(task), entry.id)
+        settings.engine = "SCENE" if task == "depth" else "OBJECT"
+        settings.mask, settings.cut_out = None, "AUTO"
+        picked = []
+        if task == "pick":
+            yield from press("pick_subject", points=CLICK)
+            picked = list(session().last_summary)
+        if task == "views":
+            yield from press("reconstruct_views", "INVOKE_DEFAULT")
+        else:
+            yield from press_generate()
+            yield from wait(lambda: not session().is_running(), LONG_RUN, f"The end of {task}")
+            yield 0.3
+        succeeded(f"{entry.label}, {task}")
+        mesh = bpy.context.view_layer.objects.active
+        assert mesh.name not in before, f"{entry.label} made nothing"
+        look_at_selected()
+        yield 1.0
+        yield from screenshot(f"hub_{entry.id}_{task}")
+        return {
+            "faces": len(mesh.data.polygons),
+            "model": mesh["image_to_mesh_model"],
+            "picked": picked,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+    for name, files in json.loads((FOLDER / "hub_files.json").read_text("utf-8")).items():
+        entry = stand_in(name, files)
+        found = facts.setdefault("models", {})[name] = {
+            "label": entry.label,
+            "sizes": [file.size for file in entry.files],
+        }
+        contents = {
+            f"{entry.repo}/{part.path}": (FOLDER / file).read_bytes()
+            for part, file in zip(entry.files, files, strict=True)
+        }
+        with LoopbackHub(files=contents) as hub:
+            os.environ["HF_ENDPOINT"] = hub.address
+            yield from press("download_model", model=name)
+            succeeded(f"The download of {name}")
+            found["requests"] = len(hub.ranges())
+        contents.clear()
+        yield from press("verify_model", model=name)
+        succeeded(f"The check of {name}")
+        found["checked"] = list(session().last_summary)
+        found["runs"] = {}
+        for task in entry.tasks:
+            found["runs"][task] = yield from run(entry, task)
+        yield from press("delete_model", model=name)
+        found["after_delete"] = weights.status(entry, folder).state
+        button = {"views": "reconstruct_views", "pick": "pick_subject"}.get(entry.task, "generate")
+        options = {"points": CLICK} if entry.task == "pick" else {}
+        try:
+            yield from press(button, **options)
+        except RuntimeError as error:
+            found["refusal"] = str(error)
+
+
+def note_listed_models() -> Script:
+    """Show the preferences and note which models they list, with what licence."""
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
+    preferences = importlib.import_module(f"{PACKAGE}.panels.preferences")
     listed: dict[str, str] = {}
     draw_model = preferences._draw_model
 
@@ -582,71 +669,39 @@ def hub_models() -> Script:
     with bpy.context.temp_override(window=window(), area=area):
         bpy.ops.preferences.addon_expand(module=PACKAGE)
     yield 2.0
+    preferences._draw_model = draw_model
     facts["listed"] = listed
     facts["catalogue"] = [entry.id for entry in catalogue.CATALOGUE]
     area.type = "VIEW_3D"
-    yield from open_sidebar()
 
-    settings = bpy.context.scene.image_to_mesh
-    settings.picture = bpy.data.images.load(str(FOLDER / "ball.png"))
-    settings.detail, settings.texture_size = "LOW", 512
-    stages = [name for name in settings.bl_rna.properties.keys() if name.endswith("_model")]  # noqa: SIM118
-    bpy.context.preferences.system.use_online_access = True
 
-    def ended(what: str) -> Script:
-        yield from wait(lambda: not session().is_running(), 2 * PATIENCE, what)
-        yield 0.3
-        assert session().last_event is None, f"{what}: {session().last_event}"
+def stand_in(name: str, files: list[str]):
+    """Let the extension see a model's entry with the sizes and hashes of other files; returns it."""
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
+    weights = importlib.import_module(f"{PACKAGE}.inference.weights")
+    number = [entry.id for entry in catalogue.CATALOGUE].index(name)
+    known = catalogue.CATALOGUE[number]
+    parts = []
+    for file, given in zip(known.files, files, strict=True):
+        content = (FOLDER / given).read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        parts.append(catalogue.ModelFile(file.path, len(content), sha256))
+    entry = dataclasses.replace(
+        known,
+        repo=f"owner/{name}",
+        revision=None,
+        files=tuple(parts),
+        source="safetensors" if known.source == "safetensors" else "pickle",
+    )
+    everything = list(catalogue.CATALOGUE)
+    everything[number] = catalogue._BY_ID[name] = entry
+    catalogue.CATALOGUE = weights.CATALOGUE = tuple(everything)
+    return entry
 
-    for name, files in json.loads((FOLDER / "hub_files.json").read_text("utf-8")).items():
-        before, number = objects(), [e.id for e in catalogue.CATALOGUE].index(name)
-        known = catalogue.CATALOGUE[number]
-        # The hashes of the catalogue are those of the real files, which these are not.
-        parts = tuple(catalogue.ModelFile(file.path, None, None) for file in known.files)
-        repo = f"owner/{name}"
-        entry = dataclasses.replace(known, repo=repo, revision=None, files=parts)
-        everything = list(catalogue.CATALOGUE)
-        everything[number] = catalogue._BY_ID[name] = entry
-        catalogue.CATALOGUE = weights.CATALOGUE = tuple(everything)
-        content = {
-            f"{repo}/{part.path}": (FOLDER / file).read_bytes()
-            for part, file in zip(parts, files, strict=True)
-        }
-        found = facts.setdefault("models", {})[name] = {}
-        with LoopbackHub(files=content) as hub:
-            os.environ["HF_ENDPOINT"] = hub.address
-            with bpy.context.temp_override(window=window()):
-                bpy.ops.image_to_mesh.download_model("EXEC_DEFAULT", model=name)
-            yield from ended(f"The download of {name}")
-        content.clear()
-        with bpy.context.temp_override(window=window()):
-            bpy.ops.image_to_mesh.verify_model("EXEC_DEFAULT", model=name)
-        yield from ended(f"The check of {name}")
-        found["checked"] = list(session().last_summary)
 
-        for stage in stages:
-            setattr(settings, stage, "BUNDLED")
-        setattr(settings, f"{entry.task.replace('-', '_')}_model", name)
-        settings.engine = "SCENE" if entry.task == "depth" else "OBJECT"
-        settings.mask, settings.cut_out = None, "AUTO"
-        if entry.task == "pick":
-            with bpy.context.temp_override(window=window()):
-                bpy.ops.image_to_mesh.pick_subject("EXEC_DEFAULT", points="[(0.5, 0.5, 1)]")
-            found["picked"] = list(session().last_summary)
-        yield from press_generate()
-        yield from ended(f"The run of {name}")
-        mesh = bpy.context.view_layer.objects.active
-        assert mesh.name not in before, f"{name} made nothing"
-        found["faces"] = len(mesh.data.polygons)
-        found["model"] = mesh["image_to_mesh_model"]
-        yield from screenshot(f"hub_{name}")
-        with bpy.context.temp_override(window=window()):
-            bpy.ops.image_to_mesh.delete_model("EXEC_DEFAULT", model=name)
-        found["after_delete"] = weights.status(entry, folder).state
-        with bpy.context.temp_override(window=window()):
-            bpy.ops.image_to_mesh.generate("INVOKE_DEFAULT")
-        yield from wait(lambda: not session().is_running(), PATIENCE, "The refusal")
-        found["refusal"] = getattr(session().last_event, "message", "")
+def stage_of(task: str) -> str:
+    """The setting that chooses the network of a task."""
+    return f"{task.replace('-', '_')}_model"
 
 
 SCENARIOS = {
