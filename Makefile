@@ -29,7 +29,7 @@ help:
 	@echo "make test-bpy5 the tests of the Blender side again, on Blender 5.0"
 	@echo "make gui       the tests in a real Blender window (Debian, as root)"
 	@echo "make parity    our networks against the published code, same random weights"
-	@echo "make bench     speed, memory and quality (OBJECTS=folder for your own objects)"
+	@echo "make bench     speed, memory, networks and quality (OBJECTS=folder for your own objects)"
 	@echo "make bench-web a GLB in Blender and in three.js (needs node and chromium)"
 	@echo "make lint      format check, ruff and pyright;  make format  changes the files"
 	@echo "make zip       the extension in $(BUILD)/;  make zip-full  with PyTorch and OpenCV inside"
@@ -121,7 +121,8 @@ gui: $(VENV)/.ready-test
 	tests/gui/box.sh "$(TRIXIE)" true
 	IMAGE_TO_MESH_CHROOT="$(abspath $(TRIXIE))" $(py) -m pytest -q -m gui tests/gui $(FLAGS)
 
-bench: $(VENV)/.ready-bench
+# What our networks are compared with is needed for the table of networks.
+bench: $(VENV)/.ready-parity
 	$(py) benchmarks/bench.py --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
 
 # Not part of bench: it needs node and a Chromium (apt-get install nodejs npm chromium).

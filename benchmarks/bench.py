@@ -1,6 +1,6 @@
-"""Run all benchmarks and print one table: speed, memory and, when asked, quality and networks.
+"""Run all benchmarks and print one table: speed, memory, networks and, with objects, quality.
 
-python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE] [--models]
+python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE] [--no-models]
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=100, help="pictures of the batch; 0 for none")
     parser.add_argument("--gui-json", type=Path, help="facts written by the tests in tests/gui")
-    parser.add_argument("--models", action="store_true", help="time the downloadable networks too")
+    parser.add_argument("--no-models", action="store_true", help="without downloadable networks")
+    parser.add_argument("--heavy", action="store_true", help="the largest of them too")
     arguments = parser.parse_args()
     out = arguments.out
     gui = ["--gui-json", str(arguments.gui_json)] if arguments.gui_json else []
@@ -52,8 +53,9 @@ def main() -> int:
             _run("orbit.py", orbits, *options)
             options = ["--orbits", str(orbits), "--views", "16"]
             sections.append(("PHOTOS", _run("views.py", out / "views.json", *options)))
-    if arguments.models:
-        sections.append(("MODELS", _run("models.py", out)))
+    if not arguments.no_models:
+        heavy = ["--heavy"] if arguments.heavy else []
+        sections.append(("MODELS", _run("models.py", out, *heavy)))
     for name, script in (("UV MAPS", "uv.py"), ("MATCHED CAMERA", "matched_camera.py")):
         text = _run(script, out)
         sections.append((name, text[text.rindex("\n\n") + 2 :]))

@@ -1,6 +1,6 @@
-"""Time our networks against their references on the same weights, and print one Markdown table.
+"""Time our networks against their references on the same weights: a Markdown table for each device.
 
-python benchmarks/models.py [--only NAME ...] [--device cpu] [--heavy] [--threads 2] [--out FOLDER]
+python benchmarks/models.py [--only ID ...] [--device cpu] [--heavy] [--threads 2] [--out FOLDER]
 
 Every row comes from a process of its own, in which ours and the reference take turns. Memory is the
 highest during a run less what was held before it: on the processor the process's, on a graphics card
@@ -37,7 +37,7 @@ Fact = dict[str, float]
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="ID", help="models by their id")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps"))
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="all there are by default")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="types of numbers")
     parser.add_argument("--heavy", action="store_true", help="networks of gigabytes too")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
@@ -52,18 +52,18 @@ def main() -> int:
     if arguments.one:
         name, kind = arguments.one
         port = next(port for port in PORTS if port.model == name)
-        json.dump(measure(port, kind, arguments.device, arguments.clock), sys.stdout)
+        json.dump(measure(port, kind, arguments.device or "cpu", arguments.clock), sys.stdout)
         return 0
-    kinds = arguments.kinds or (
-        ["float32", "bfloat16"] if arguments.device == "cpu" else ["float32", "float16"]
-    )
     chosen = [
         port
         for port in PORTS
         if (arguments.heavy or not port.is_heavy)
         and (not arguments.only or port.model in arguments.only)
     ]
-    text = table(chosen, kinds, arguments.device, arguments.threads, arguments.clock)
+    text = "\n".join(
+        table(chosen, arguments.kinds, device, arguments.threads, arguments.clock)
+        for device in ([arguments.device] if arguments.device else _devices())
+    )
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "models.md").write_text(text, encoding="utf-8")
@@ -71,8 +71,15 @@ def main() -> int:
     return 0
 
 
-def table(ports: list[Port], kinds: list[str], device: str, threads: int, clock: str) -> str:
-    """Measure all rows and put them into a table."""
+def _devices() -> list[str]:
+    cards = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(name for name, is_there in cards.items() if is_there)]
+
+
+def table(ports: list[Port], kinds: list[str] | None, device: str, threads: int, clock: str) -> str:
+    """Measure all rows and put them into a table; ``kinds`` None takes those that fit the device."""
+    if kinds is None:
+        kinds = ["float32", "bfloat16" if device == "cpu" else "float16"]
     lines = [
         f"{_machine(device, threads, clock)}",
         "",
