@@ -29,6 +29,16 @@ BUILT_IN: dict[Task, str] = {
 }
 
 
+# What has no use for a network, whichever is chosen.
+UNUSED: dict[tuple[Task, Kind], str] = {
+    ("depth", "object"): "A single object needs no depth network.",
+    ("object", "scene"): "A scene needs no object network.",
+    ("cut-out", "scene"): "A scene is not cut out.",
+    ("upscale", "scene"): "A scene shows the picture as it is.",
+    ("inpaint", "scene"): "A scene has no far side to paint.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What runs at one stage.
@@ -56,8 +66,10 @@ def choose(
         memory: What is free, and whether there is a graphics card.
         kind: What the picture shows, as far as that is known.
     """
+    if (task, kind) in UNUSED:
+        return Choice(None, UNUSED[task, kind])
     if wanted == AUTO:
-        return _auto(task, installed, memory, kind)
+        return _auto(task, installed, memory)
     if wanted == BUNDLED:
         return Choice(None, f"{BUILT_IN[task]}.")
     try:
@@ -88,11 +100,7 @@ def known(task: Task) -> tuple[str, ...]:
     return (AUTO, BUNDLED, *(entry.id for entry in models_for(task)))
 
 
-def _auto(task: Task, installed: Collection[str], memory: Memory, kind: Kind) -> Choice:
-    if task == "depth" and kind == "object":
-        return Choice(None, "A single object needs no depth network.")
-    if task == "object" and kind == "scene":
-        return Choice(None, "A scene needs no object network.")
+def _auto(task: Task, installed: Collection[str], memory: Memory) -> Choice:
     there = [entry for entry in models_for(task) if entry.id in installed]
     if not there:
         return Choice(None, f"{BUILT_IN[task]}: no model for this is installed.")
@@ -112,7 +120,8 @@ def _auto(task: Task, installed: Collection[str], memory: Memory, kind: Kind) ->
         reason = "the best that is installed" if len(free) > 1 else "the one that is installed"
     else:
         reason = _why_not(free[0], memory)
-    return Choice(best.id, f"{best.label} runs: {reason}.")
+    does = "places the cameras where matching points fails" if task == "views" else "runs"
+    return Choice(best.id, f"{best.label} {does}: {reason}.")
 
 
 def _fits(entry: ModelEntry, memory: Memory) -> bool:

@@ -12,6 +12,7 @@ from ..inference.choice import Choice, Kind, choose
 from ..inference.memory import free_memory
 from ..inference.weights import installed_ids
 from ..operators.options import ReconstructionOptions
+from ..operators.photo_options import ImageToMeshPhotos
 from ..operators.preferences import models_folder, preferred_device
 from .sidebar import draw_wrapped
 
@@ -21,20 +22,32 @@ KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene
 
 def choices(settings: ReconstructionOptions) -> dict[Task, Choice]:
     """What would run at each stage with the settings as they are."""
+    wanted: dict[Task, str] = {task: getattr(settings, property_name(task)) for task in SHOWN}
+    return _chosen(wanted, KINDS[settings.engine])
+
+
+def views_choice(photos: ImageToMeshPhotos) -> Choice:
+    """What would place the cameras of photos with the settings as they are."""
+    return _chosen({"views": photos.views_model}, "unknown")["views"]
+
+
+def _chosen(wanted: dict[Task, str], kind: Kind) -> dict[Task, Choice]:
     installed = installed_ids(models_folder())
     memory = free_memory(preferred_device().lower(), may_wait=False)
-    kind = KINDS[settings.engine]
-    found: dict[Task, Choice] = {}
-    for task in SHOWN:
-        wanted = getattr(settings, property_name(task))
-        wanted = wanted.lower() if wanted.isupper() else wanted
-        found[task] = choose(task, wanted, installed, memory, kind)
-    return found
+    return {
+        task: choose(task, name.lower() if name.isupper() else name, installed, memory, kind)
+        for task, name in wanted.items()
+    }
 
 
 def property_name(task: Task) -> str:
     """The setting that chooses the network of a stage."""
     return f"{task.replace('-', '_')}_model"
+
+
+def draw_choice(layout: bpy.types.UILayout, context: bpy.types.Context, choice: Choice) -> None:
+    """Say what runs and why."""
+    draw_wrapped(layout, context, choice.sentence, "BLANK1" if choice.is_possible else "ERROR")
 
 
 class IMAGE_TO_MESH_PT_models(bpy.types.Panel):
@@ -54,8 +67,7 @@ class IMAGE_TO_MESH_PT_models(bpy.types.Panel):
             column.use_property_split = True
             column.use_property_decorate = False
             column.prop(settings, property_name(task))
-            icon = "BLANK1" if choice.is_possible else "ERROR"
-            draw_wrapped(column, context, choice.sentence, icon)  # pyright: ignore[reportArgumentType]
+            draw_choice(column, context, choice)  # pyright: ignore[reportArgumentType]
         drawing = layout.column(align=True)
         drawing.use_property_split = True
         drawing.use_property_decorate = False

@@ -14,6 +14,7 @@ import bpy.utils.previews
 
 from ..inference.views.contracts import VIDEO_EXTENSIONS
 from ..operators import session
+from .networks import draw_choice, views_choice
 from .sidebar import draw_progress, draw_wrapped
 
 ICONS = {"NEW": "BLANK1", "USED": "CHECKMARK", "REMARK": "INFO", "LEFT_OUT": "ERROR"}
@@ -90,7 +91,9 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
             column.prop(photos, "elevation")
         column.prop(photos, "masks")
         column.prop(photos, "surface")
-        column.prop(photos, "views_model")
+        if photos.cameras in {"AUTO", "ESTIMATE"}:
+            column.prop(photos, "views_model")
+            draw_choice(column, context, views_choice(photos))
         column.prop(photos, "max_frames")
         column.prop(photos, "use_size")
         column.prop(photos, "is_measured")

@@ -20,6 +20,7 @@ from image_to_mesh.inference.loaded import LOADED
 from image_to_mesh.operators import models, options, preferences, session
 from image_to_mesh.operators.request import STAGES, request_from, settings_from
 from image_to_mesh.panels import networks
+from image_to_mesh.panels import photos as photos_page
 from image_to_mesh.panels import preferences as page
 from loopback_hub import COMMIT
 from safetensors.numpy import save as to_bytes
@@ -82,7 +83,7 @@ def draw_page():
     return layout
 
 
-def draw_panel():
+def draw_panel(panel=networks.IMAGE_TO_MESH_PT_models):
     layout = Layout()
     system = types.SimpleNamespace(ui_scale=1.0)
     context = types.SimpleNamespace(
@@ -90,7 +91,7 @@ def draw_panel():
         preferences=types.SimpleNamespace(system=system),
         region=types.SimpleNamespace(width=1200),
     )
-    networks.IMAGE_TO_MESH_PT_models.draw(types.SimpleNamespace(layout=layout), context)
+    panel.draw(types.SimpleNamespace(layout=layout), context)
     return layout
 
 
@@ -313,6 +314,21 @@ def test_the_panel_says_which_network_runs_and_why(monkeypatch):
     assert "MoGe-2 Small runs: you chose it." in draw_panel().texts
     settings.depth_model, settings.engine = "AUTO", "OBJECT"
     assert "A single object needs no depth network." in draw_panel().texts
+
+
+def test_the_photos_panel_says_which_network_places_cameras(monkeypatch):
+    photos = bpy.context.scene.image_to_mesh_photos
+    expected = "Cameras are found by matching points, without a network: no model"
+    assert any(
+        text.startswith(expected) for text in draw_panel(photos_page.IMAGE_TO_MESH_PT_photos).texts
+    )
+    photos.views_model = "da3-small"
+    expected = "Depth Anything 3 Small is not installed: download it in the preferences"
+    assert any(expected in text for text in draw_panel(photos_page.IMAGE_TO_MESH_PT_photos).texts)
+    photos.cameras = "TURNTABLE"
+    assert not any(
+        expected in text for text in draw_panel(photos_page.IMAGE_TO_MESH_PT_photos).texts
+    )
 
 
 def test_every_stage_has_a_setting_with_every_model():

@@ -1,8 +1,8 @@
 """Which network runs at a stage, and what the artist reads about it."""
 
 import pytest
-from image_to_mesh.inference.catalogue import CATALOGUE, TASKS
-from image_to_mesh.inference.choice import BUILT_IN, choose, known
+from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, models_for
+from image_to_mesh.inference.choice import BUILT_IN, UNUSED, choose, known
 from image_to_mesh.inference.memory import Memory
 
 CARD = Memory(16000, 8000, has_card=True)
@@ -63,6 +63,25 @@ def test_auto_looks_at_the_picture():
     assert choose("depth", "auto", MOGE, CARD, "scene").model == "moge-2-vitl"
     assert choose("object", "auto", {"triposr"}, CARD, "scene").model is None
     assert choose("object", "auto", {"triposr"}, CARD, "object").model == "triposr"
+
+
+def test_what_a_scene_or_an_object_has_no_use_for_is_not_said_to_run():
+    for task, kind in UNUSED:
+        for entry in models_for(task):
+            for installed in ({entry.id}, set()):
+                choice = choose(task, entry.id, installed, CARD, kind)
+                assert (choice.model, choice.is_possible) == (None, True)
+                assert "no" in choice.sentence or "as it is" in choice.sentence
+
+
+def test_a_network_for_views_only_helps_where_matching_fails():
+    assert choose("views", "auto", {"da3-small"}, CARD).sentence == (
+        "Depth Anything 3 Small places the cameras where matching points fails: the one that is"
+        " installed."
+    )
+    assert choose("views", "da3-small", {"da3-small"}, CARD).sentence == (
+        "Depth Anything 3 Small runs: you chose it."
+    )
 
 
 def test_what_the_artist_chose_is_not_replaced():
