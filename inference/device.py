@@ -5,6 +5,8 @@ from __future__ import annotations
 from .contracts import Device
 from .errors import DeviceUnavailable
 
+CARDS = {"cuda": "NVIDIA graphics card", "mps": "Apple graphics"}
+
 
 def best_device(wanted: Device) -> str:
     """The torch device for a setting; ``auto`` takes the graphics card if there is one.
@@ -23,7 +25,7 @@ def best_device(wanted: Device) -> str:
         return next(name for name, present in has.items() if present)
     if not has[wanted]:
         raise DeviceUnavailable(
-            f"PyTorch finds no {wanted.upper()} device here: set Device to Automatic or CPU in the"
+            f"PyTorch finds no {CARDS[wanted]} here: set Device to Automatic or Processor in the"
             " preferences."
         )
     return wanted

@@ -39,6 +39,6 @@ def _device_failure(error: RuntimeError) -> Exception:
     if is_main and "out of memory" not in text:
         return OutOfMemory(NO_MAIN_MEMORY)
     return OutOfMemory(
-        "The graphics card ran out of memory: set Device to CPU in the preferences, or close"
+        "The graphics card ran out of memory: set Device to Processor in the preferences, or close"
         " other programs that use the card."
     )

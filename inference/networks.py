@@ -309,7 +309,7 @@ class Networks:
 
         device = self._device()
         first = Effort(device, "float16" if device == "cuda" else "float32")
-        steps = ladder(first, max_sides=max_sides, chunks=chunks)
+        steps = ladder(first, half="float16", max_sides=max_sides, chunks=chunks)
         self.uses_seed |= entry.module in _SEEDED
         result, notes = within_memory(steps, attempt, entry.label, LOADED.free)
         self.notes += notes

@@ -175,7 +175,7 @@ def test_wishes_that_cannot_be_met_are_sentences():
     with pytest.raises(CutOutError, match="give a mask"):
         run(street(), mask=np.zeros((20, 20), np.uint8))
     if not __import__("torch").cuda.is_available():
-        with pytest.raises(DeviceUnavailable, match="CUDA"):
+        with pytest.raises(DeviceUnavailable, match="NVIDIA graphics card"):
             best_device("cuda")
 
 
