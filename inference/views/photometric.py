@@ -37,6 +37,7 @@ Sample = Callable[[], tuple[GridField, Floats]]  # the surface, and (3, X, Y, Z)
 Look = Callable[[float, Sample], bool]  # given the finished share; True ends the training
 
 WIDEST, NARROWEST = 0.5, 0.2  # cells: width of the logistic function, first and last
+OUTLINE = 0.1  # cells: the same where masks are compared
 REFRESH = 20  # steps after which it is found anew which cells are near the surface
 FEWEST_RAYS = 256
 FASTEST = 0.06  # cells that the surface moves in a step, at most
@@ -45,7 +46,7 @@ COLOURS_FIRST = 0.08  # share of the steps in which the surface waits for the co
 TIMID = 0.5  # of the usual gradient: cells with less than that move less
 OPAQUE = 0.2  # cover from which a ray's colour tells something about the surface
 SLACK = 0.15  # by which a ray's cover may differ from the mask
-BLURS = 3  # times that gradients are spread at first
+BLURS = 1  # times that gradients are spread at first; more of it drags walls along with their rims
 MOST_THREADS = 8  # steps are too small to be worth sharing among more
 
 
@@ -220,7 +221,9 @@ class _Run:
         chosen = sections(
             radiance, origin.detach(), direction.detach(), self.half, width, self.draw
         )
-        found = render(radiance, chosen, origin, direction, width)
+        # A sharp outline pulls only at what is nearly right: cameras that are off need a soft one.
+        sharp = width if training.moves_cameras else min(width, OUTLINE)
+        found = render(radiance, chosen, origin, direction, width, sharp)
         cover = found.cover
         if radiance.backdrop is not None:
             behind = render_backdrop(radiance, origin, direction, self.half, self.draw)
@@ -238,7 +241,7 @@ class _Run:
         loss = error
         if bool(masked.any()):
             # Within the slack nothing pulls: where the outline is right, colours decide.
-            outline = (torch.abs(cover - mask) - SLACK).clamp_min(0).square()
+            outline = (torch.abs(found.outline - mask) - SLACK).clamp_min(0).square()
             loss = loss + training.outline * (masked * outline).sum() / masked.sum()
         if len(found.surface):
             loss = loss + self._regular(radiance, found.surface)

@@ -13,6 +13,7 @@ from ..errors import PictureError
 from .contracts import Kind, Solved, SparsePoints, View
 from .focus import Focus, find_focus, ground_under
 from .geometry import Frame, is_whole, meeting_point, pixels_at, positions_and_axes
+from .level import level_of_ground
 from .upright import rotation_to_upright, up_of_cameras, up_of_floor
 
 Floats = NDArray[np.float32]
@@ -130,13 +131,17 @@ def region_of(views: Sequence[View], solved: Solved, setting: Setting) -> Region
     else:
         centre, half = _box_of_points(views, points, rotation)
     frame = setting.frame(centre, float(half.max()))
+    framed = tuple(frame.view(view) for view in views)
+    level = None if floor is None else setting.level(frame)
+    if is_object and has_masks and setting.floor is None:
+        level = level_of_ground(framed, half * frame.scale)
     return Region(
         frame,
         (half * frame.scale).astype(np.float32),
         "object" if is_object else "place",
-        tuple(frame.view(view) for view in views),
+        framed,
         replace(solved.points, positions=frame.points(points).astype(np.float32)),
-        None if floor is None else setting.level(frame),
+        level,
         is_object and has_masks,
         is_object and has_masks and not setting.has_masks,
     )

@@ -45,12 +45,14 @@ class Rendered:
     Attributes:
         colour: (N, 3) of the surface alone, times its opacity.
         cover: (N,) opacity.
+        outline: (N,) opacity were the surface as sharp as it gets.
         surface: (M, 3) points about where the rays of ``Sections`` meet the surface, without
             gradient.
     """
 
     colour: Tensor
     cover: Tensor
+    outline: Tensor
     surface: Tensor
 
 
@@ -123,13 +125,29 @@ def _left(alpha: Tensor) -> Tensor:
 
 
 def render(
-    radiance: Radiance, chosen: Sections, origin: Tensor, direction: Tensor, width: float
+    radiance: Radiance,
+    chosen: Sections,
+    origin: Tensor,
+    direction: Tensor,
+    width: float,
+    sharp: float,
 ) -> Rendered:
-    """Colour and opacity of a batch of rays, differentiable."""
+    """Colour and opacity of a batch of rays, differentiable.
+
+    Args:
+        radiance: What is rendered.
+        chosen: Where.
+        origin: (N, 3).
+        direction: (N, 3) unit.
+        width: Of the logistic function, in cells.
+        sharp: The same for outlines. What is thinner than the function is wide lets light through,
+            and would swell until none came.
+    """
     start, way = origin[chosen.rays], direction[chosen.rays]
     points = start[:, None] + way[:, None] * chosen.ends[..., None]
     distance, tint = radiance.at(points.reshape(-1, 3))
-    alpha = opacity(distance.view(chosen.ends.shape), width)
+    distance = distance.view(chosen.ends.shape)
+    alpha = opacity(distance, width)
     weight = _left(alpha) * alpha
     tint = tint.reshape(points.shape)
     tint = 0.5 * (tint[:, 1:] + tint[:, :-1])
@@ -137,11 +155,13 @@ def render(
     colour = origin.new_zeros(len(origin), 3)
     colour = colour.index_put((chosen.rays,), (weight[..., None] * tint).sum(1))
     cover = origin.new_zeros(len(origin)).index_put((chosen.rays,), weight.sum(1))
+    solid = 1 - (1 - opacity(distance, sharp)).prod(1)
+    outline = origin.new_zeros(len(origin)).index_put((chosen.rays,), solid)
     with torch.no_grad():
         best = weight.argmax(1, keepdim=True)
         ends = 0.5 * (chosen.ends.gather(1, best) + chosen.ends.gather(1, best + 1))
         surface = start + way * ends
-    return Rendered(colour, cover, surface)
+    return Rendered(colour, cover, outline, surface)
 
 
 def render_backdrop(

@@ -14,6 +14,7 @@ from image_to_mesh.inference.views import agreement, ground, subject
 from image_to_mesh.inference.views.contracts import View
 from image_to_mesh.inference.views.fusion import Grid, hull
 from image_to_mesh.inference.views.ground import before_ground
+from image_to_mesh.inference.views.level import level_of_ground
 
 
 def silent(*_arguments: object) -> None:
@@ -120,3 +121,31 @@ def test_outlines_are_doubted_only_where_they_contradict_each_other(shots, views
     true = (np.abs(grid.points(0, grid.size)) < synthetic.HALF).all(axis=1).sum()
     assert carved < 0.9 * true
     assert kept > 0.95 * true
+
+
+@pytest.fixture(scope="module")
+def masked(shots, views) -> list[View]:
+    return [
+        replace(view, mask=shot.mask.astype(np.float32) / 255)
+        for shot, view in zip(shots, views, strict=True)
+    ]
+
+
+def test_the_level_that_the_pictures_agree_on_is_the_grounds(masked):
+    half = np.full(3, 1.2 * synthetic.HALF)
+    level = level_of_ground(masked, half)
+    assert level == pytest.approx(synthetic.HALF, abs=0.02)
+
+
+def test_no_level_is_told_where_no_ground_is_shown(masked):
+    half = np.full(3, 1.2 * synthetic.HALF)
+    random = np.random.default_rng(0)
+    for noise in (0, 40):
+        bare = [
+            replace(v, pixels=(128 + noise * random.normal(size=v.pixels.shape)).astype(np.uint8))
+            for v in masked
+        ]
+        assert level_of_ground(bare, half) is None
+    assert level_of_ground(masked[:5], half) is None
+    unmasked = [replace(v, mask=None) for v in masked]
+    assert level_of_ground(unmasked, half) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import synthetic_orbit as synthetic
@@ -16,7 +17,7 @@ from image_to_mesh.inference.surface.topology import is_watertight
 from image_to_mesh.inference.views import contouring, photometric, rays, rendering
 from image_to_mesh.inference.views.contracts import SparsePoints, View, ViewsRequest
 from image_to_mesh.inference.views.fusion import Grid
-from image_to_mesh.inference.views.geometry import Frame
+from image_to_mesh.inference.views.geometry import Frame, project
 from image_to_mesh.inference.views.photometric import Training, refine
 from image_to_mesh.inference.views.radiance import Radiance, contracted
 from image_to_mesh.inference.views.region import Region
@@ -38,14 +39,14 @@ def silent(*_arguments: object) -> None:
     pass
 
 
-def box_distance(points: np.ndarray, half: float) -> np.ndarray:
-    """Exact signed distance to a cube around the origin."""
+def box_distance(points: np.ndarray, half: float | np.ndarray) -> np.ndarray:
+    """Exact signed distance to a cube, or a box of (3,) half sides, around the origin."""
     beyond = np.abs(points) - half
     outer = np.linalg.norm(np.maximum(beyond, 0), axis=1)
     return outer + np.minimum(beyond.max(axis=1), 0)
 
 
-def box_field(half: float) -> GridField:
+def box_field(half: float | np.ndarray) -> GridField:
     grid = Grid.over(np.full(3, 0.7, np.float32), CELLS)
     distance = box_distance(grid.points(0, grid.size), half)
     limit = 3 * grid.spacing
@@ -66,11 +67,21 @@ def region() -> Region:
     return Region(frame, half, "object", tuple(views), SparsePoints.empty(), None, True)
 
 
-def offsets(field: GridField) -> np.ndarray:
-    """Signed distance to the true cube, in cells, of the field's surface."""
+def offsets(field: GridField, half: float | np.ndarray = 0.5) -> np.ndarray:
+    """Signed distance to the true box, in cells, of the field's surface."""
     far = contouring.reaching_far(field, 3.0, silent)
     positions, _ = contouring.contoured(far, field.spacing, silent)
-    return box_distance(positions.astype(np.float64), 0.5) / field.spacing
+    return box_distance(positions.astype(np.float64), half) / field.spacing
+
+
+def box_mask(camera: CameraArrays, half: np.ndarray) -> np.ndarray:
+    """(H, W) float32 coverage of a box around the origin."""
+    signs = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+    outline = cv2.convexHull(8 * project(camera, signs * half)[0] - 0.5)
+    fine = np.zeros((8 * camera.height, 8 * camera.width), np.float32)
+    cv2.fillConvexPoly(fine, np.rint(outline).astype(np.int32), (1.0,))
+    size = (camera.width, camera.height)
+    return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 @pytest.mark.parametrize("half", [0.44, 0.56])
@@ -89,6 +100,19 @@ def test_a_right_surface_stays(region):
     # A pixel is 0.7 cells wide: a surface is not known much better than half of one.
     assert abs(offsets(refined.field).mean()) < 0.3
     assert np.abs(offsets(refined.field)).mean() < 0.4
+
+
+def test_thin_walls_do_not_swell(region):
+    half = np.array([0.45, 0.045, 0.35])  # not two cells thick
+    side = 192
+    views = []
+    for view in region.views:
+        camera = replace(view.camera, width=side, height=side)
+        bare = np.full((side, side, 3), 128, np.uint8)
+        views.append(replace(view, pixels=bare, mask=box_mask(camera, half), camera=camera))
+    plate, training = replace(region, views=tuple(views)), replace(SMALL, side=side)
+    refined = refine(plate, box_field(half), training, "cpu", 0, silent)
+    assert np.median(offsets(refined.field, half)) < 0.33
 
 
 def test_the_seed_decides_everything(region):
@@ -215,7 +239,7 @@ def test_only_places_near_the_surface_are_sampled():
     assert (chosen.ends.diff(dim=1) >= 0).all()
     inner = chosen.ends[0, 1:-1] - 3.0
     assert (inner + 0.5).abs().max() < 5 * radiance.spacing  # the near side only, at z = -0.5
-    seen = rendering.render(radiance, chosen, origin, direction, 0.3)
+    seen = rendering.render(radiance, chosen, origin, direction, 0.3, 0.1)
     assert seen.cover[0].item() == pytest.approx(1.0, abs=0.01)
     assert seen.cover[1:].tolist() == [0, 0]
     assert seen.surface[0, 2].item() == pytest.approx(-0.5, abs=radiance.spacing)
@@ -228,15 +252,22 @@ def test_nothing_stays_behind_on_the_processor():
     direction, half = torch.ones_like(origin), torch.ones(3, device="meta")
     ends = torch.ones(4, 10, device="meta")
     chosen = rendering.Sections(torch.zeros(4, dtype=torch.long, device="meta"), ends)
-    seen = rendering.render(radiance, chosen, origin, direction, 0.3)
+    seen = rendering.render(radiance, chosen, origin, direction, 0.3, 0.1)
     draw = torch.Generator().manual_seed(0)
     behind = rendering.render_backdrop(radiance, origin, direction, half, draw)
     which = torch.zeros(5, dtype=torch.long, device="meta")
     cameras = torch.zeros(3, 3, 4, device="meta")
-    results = [seen.colour, seen.cover, seen.surface, behind, radiance.nearest(origin)]
+    results = [
+        seen.colour,
+        seen.cover,
+        seen.outline,
+        seen.surface,
+        behind,
+        radiance.nearest(origin),
+    ]
     results += [radiance.exposed(behind, which), radiance.corrected(cameras)]
     assert all(found.device.type == "meta" for found in results)
-    (seen.colour.sum() + seen.cover.sum() + behind.sum()).backward()
+    (seen.colour.sum() + seen.cover.sum() + seen.outline.sum() + behind.sum()).backward()
     assert radiance.cells.grad is not None
     step = photometric._CellAdam(radiance.cells)
     step.active = which
