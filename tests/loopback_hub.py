@@ -50,6 +50,7 @@ class LoopbackHub:
     silent_after: int | None = None
     token: str | None = None
     seen: list[Seen] = field(default_factory=list)
+    hashed: dict[str, tuple[bytes, str, str]] = field(default_factory=dict)
     address: str = ""
     far_address: str = ""
     is_closing: threading.Event = field(default_factory=threading.Event)
@@ -119,7 +120,7 @@ class LoopbackHub:
             if name not in self.files or revision not in {"main", COMMIT}:
                 return self._refuse(handler, 404, {"X-Error-Code": "EntryNotFound"})
         content = self.files[name]
-        sha256 = hashlib.sha256(content).hexdigest()
+        sha256, sha1 = self._hashes(name)
         if not is_far and name not in self.small:
             handler.send_response(302)
             handler.send_header("Location", f"{self.far_address}/far/{name}")
@@ -129,7 +130,16 @@ class LoopbackHub:
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return None
-        return self._send(handler, content, is_head=is_head, etag=hashlib.sha1(content).hexdigest())
+        return self._send(handler, content, is_head=is_head, etag=sha1)
+
+    def _hashes(self, name: str) -> tuple[str, str]:
+        """The sha256 and sha1 of a file; known once for each content, which may be gigabytes."""
+        content = self.files[name]
+        known = self.hashed.get(name)
+        if known is None or known[0] is not content:
+            sha256, sha1 = hashlib.sha256(content).hexdigest(), hashlib.sha1(content).hexdigest()
+            known = self.hashed[name] = content, sha256, sha1
+        return known[1:]
 
     def _send(
         self, handler: BaseHTTPRequestHandler, content: bytes, *, is_head: bool, etag: str
