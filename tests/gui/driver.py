@@ -628,6 +628,8 @@ def hub_models() -> Script:
             f"{entry.repo}/{part.path}": (FOLDER / file).read_bytes()
             for part, file in zip(entry.files, files, strict=True)
         }
+        for file in files:  # gigabytes that the disk need not hold twice
+            (FOLDER / file).unlink()
         with LoopbackHub(files=contents) as hub:
             os.environ["HF_ENDPOINT"] = hub.address
             yield from press("download_model", model=name)
