@@ -41,9 +41,17 @@ def camera_at(azimuth: float, elevation: float, distance: float) -> np.ndarray:
 
 
 def shoot(
-    matrix: np.ndarray, size: int = 96, fov_x: float = 0.7, floor: bool = True, seed: int = 0
+    matrix: np.ndarray,
+    size: int = 96,
+    fov_x: float = 0.7,
+    floor: bool = True,
+    seed: int = 0,
+    aside: tuple[float, float] = (0.0, 0.0),
 ) -> Shot:
-    """Render by exact ray casting: two samples along each side of a pixel."""
+    """Render by exact ray casting: two samples along each side of a pixel.
+
+    ``aside`` is how far the cube was moved along x and z; the floor stays.
+    """
     fine = 2 * size
     focal = fine / 2 / math.tan(fov_x / 2)
     steps = (np.arange(fine) + 0.5 - fine / 2) / focal
@@ -51,12 +59,13 @@ def shoot(
     directions = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix[:3, :3].T
     eye = matrix[:3, 3]
     with np.errstate(divide="ignore"):
-        first, second = (-HALF - eye) / directions, (HALF - eye) / directions
+        from_cube = eye - [aside[0], 0.0, aside[1]]
+        first, second = (-HALF - from_cube) / directions, (HALF - from_cube) / directions
     enter = np.minimum(first, second).max(axis=-1)
     leave = np.maximum(first, second).min(axis=-1)
     hit = (enter < leave) & (enter > 0)
     axis = np.minimum(first, second).argmax(axis=-1)
-    point = eye + directions * np.where(hit, enter, 1)[..., None]
+    point = from_cube + directions * np.where(hit, enter, 1)[..., None]
     cube, ground = _patterns(seed)
     side = axis * 2 + (np.take_along_axis(point, axis[..., None], -1)[..., 0] > 0)
     u = np.where(axis == 0, point[..., 1], point[..., 0]) + HALF

@@ -281,10 +281,17 @@ def cut_out_subject(
         )
         return Cut(views, {}, (note,))
     shown = [view for view in masked if view.mask is not None and (view.mask > 0.5).any()]
-    gone = {view.name for view in masked} - {view.name for view in shown}
-    statuses = {
-        name: PictureStatus(name, False, f"{name} does not show the subject.") for name in gone
-    }
+    used = {view.name for view in shown}
+    statuses = {}
+    for view in masked:
+        if view.mask is None:
+            sentence = (
+                f"{view.name} shows bare ground where the subject is in the others: it was moved."
+            )
+        else:
+            sentence = f"{view.name} does not show the subject."
+        if view.name not in used:
+            statuses[view.name] = PictureStatus(view.name, False, sentence)
     return Cut(shown, statuses)
 
 

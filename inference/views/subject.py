@@ -5,7 +5,8 @@ that stands behind, or what is seen between legs. Where the ground's own look is
 compared with it first. And what is thought of the same spot in many pictures is seldom wrong
 everywhere. So opinions vote in space: a grid of cells around what the cameras look at, above the ground. The cells
 that win, as far as they hang together in the middle, are projected back into every picture, where they
-overrule the network, and the picture's own edges give the outline its last pixels.
+overrule the network, and the picture's own edges give the outline its last pixels. A picture that shows
+bare ground where the others see the subject was taken before it was put there, or after it was moved.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ AGREED = 0.55  # median overlap under which the network does not know what the s
 COMPANION = 0.12  # of the main part's weight: smaller parts are not of the subject
 ROUNDS = 3
 GROWN = 1.5  # cells that the projected subject is widened by, where the picture's edges decide
+BARE = 0.45  # chance of something before the ground under which it is rather the ground itself
+TOLD = 0.2  # share of the subject's outline in which the ground's look must be known
+USUALLY = 0.22  # share of it that looks like ground in most views: more, and the two look alike
+AWAY = 0.65  # the same from which the subject was somewhere else
+FEWEST, MOST_AWAY = 6, 0.3  # views among which a majority means something; share that may be wrong
 GROUND_END, LOOKS_END, VOTE_END = 0.1, 0.55, 0.65  # shares of the whole
 
 
@@ -57,7 +63,8 @@ def with_masks(
         report: Called with the finished share; raises to cancel.
 
     Returns:
-        None when the subject cannot be told from its surroundings.
+        None when the subject cannot be told from its surroundings. A view in which it stood
+        elsewhere has no mask.
     """
     frame = setting.frame(setting.focus.centre, setting.focus.wide)
     framed = [frame.view(view) for view in views]
@@ -126,7 +133,7 @@ def cut_out_views(
     floor: float | None,
     look: Look,
     report: Report,
-) -> list[Floats] | None:
+) -> list[Floats | None] | None:
     """Find the subject's mask in every view.
 
     Args:
@@ -137,7 +144,8 @@ def cut_out_views(
         report: Called with the finished share; raises to cancel.
 
     Returns:
-        (H, W) 0..1 for each view, or None when the opinions agree on nothing.
+        (H, W) 0..1 for each view, None for one in which the subject stood elsewhere; or None when the
+        opinions agree on nothing.
     """
     box = np.asarray(half, np.float64)
     centre = np.zeros(3)
@@ -166,11 +174,39 @@ def cut_out_views(
             centre, box = (low + high) / 2, 1.15 * (high - low) / 2
     assert inside is not None
     points = _points(grid, centre)[inside.ravel()]
-    masks = []
+    away = away_from(views, before, points, grid.spacing)
+    masks: list[Floats | None] = []
     for index, (view, opinion) in enumerate(zip(views, opinions, strict=True)):
         report(VOTE_END + (1 - VOTE_END) * index / len(views))
-        masks.append(_mask(view, opinion, points, grid.spacing))
+        masks.append(None if index in away else _mask(view, opinion, points, grid.spacing))
     return masks
+
+
+def away_from(
+    views: Sequence[View], before: Sequence[Floats | None], points: Floats, cell: float
+) -> set[int]:
+    """Numbers of the views that show bare ground where the subject is in the others.
+
+    Args:
+        views: In the frame of the points.
+        before: For each view (h, w) chance that something stands before the ground, NaN unknown.
+        points: (N, 3) cells of the subject.
+        cell: Their size.
+    """
+    bare = np.full(len(views), np.nan)
+    for number, (view, chance) in enumerate(zip(views, before, strict=True)):
+        if chance is None:
+            continue
+        drawn = silhouette(view, points, cell, (chance.shape[0], chance.shape[1]))
+        drawn = cv2.erode(drawn, np.ones((5, 5), np.uint8)) > 0.5  # its rim shows both
+        known = chance[drawn & ~np.isnan(chance)]
+        if len(known) > max(TOLD * drawn.sum(), 20):
+            bare[number] = (known < BARE).mean()
+    told = bare[~np.isnan(bare)]
+    if len(told) < FEWEST or np.median(told) > USUALLY:
+        return set()
+    away = np.flatnonzero(bare > AWAY)
+    return set(away.tolist()) if len(away) <= MOST_AWAY * len(told) else set()
 
 
 def _points(grid: Grid, centre: NDArray[np.floating]) -> Floats:

@@ -149,3 +149,24 @@ def test_no_level_is_told_where_no_ground_is_shown(masked):
     assert level_of_ground(masked[:5], half) is None
     unmasked = [replace(v, mask=None) for v in masked]
     assert level_of_ground(unmasked, half) is None
+
+
+def test_pictures_taken_before_the_subject_was_moved_are_found(shots, views):
+    grid = Grid.over(np.full(3, synthetic.HALF), 24)
+    points = grid.points(0, grid.size)
+    found = before_ground(views, synthetic.HALF, 1.5, silent)
+    assert found is not None
+    assert subject.away_from(views, found, points, grid.spacing) == set()
+
+    def with_moved(numbers: tuple[int, ...]) -> set[int]:
+        mixed = list(views)
+        for number in numbers:
+            right = 1.2 * shots[number].matrix[:3, 0]
+            moved = synthetic.shoot(shots[number].matrix, aside=(right[0], right[2]))
+            mixed[number] = replace(views[number], pixels=moved.pixels)
+        looks = before_ground(mixed, synthetic.HALF, 1.5, silent)
+        assert looks is not None
+        return subject.away_from(mixed, looks, points, grid.spacing)
+
+    assert with_moved((2, 9)) == {2, 9}
+    assert with_moved((1, 3, 5, 7, 9, 11)) == set()  # who is right?

@@ -9,6 +9,7 @@ import pytest
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays
 from image_to_mesh.inference.engines import views as engine
+from image_to_mesh.inference.views import subject
 from image_to_mesh.inference.views.contracts import Solved, SparsePoints, View, ViewsRequest
 from image_to_mesh.inference.views.moved import moved
 from image_to_mesh.inference.views.region import Setting, find_setting
@@ -70,3 +71,16 @@ def test_the_artist_is_told_and_the_rest_is_kept(orbit):
     assert [view.name for view in cut.views] == [v.name for v in views if v.name != "5.png"]
     assert "another place or shape" in cut.statuses["5.png"].sentence
     assert not cut.statuses["5.png"].is_used
+
+
+def test_bare_ground_in_place_of_the_subject_is_told(orbit, monkeypatch):
+    unmasked = [replace(view, mask=None) for view in orbit]
+    found = [replace(orbit[0], mask=None), replace(orbit[1], mask=np.zeros((96, 96), np.float32))]
+    monkeypatch.setattr(subject, "with_masks", lambda *_: [*found, *orbit[2:]])
+    steps = engine._Steps(lambda share, words: None)
+    request = ViewsRequest(kind="object")
+    cut = engine.cut_out_subject(request, unmasked, setting_of(unmasked), steps)
+    assert [view.name for view in cut.views] == [view.name for view in orbit[2:]]
+    assert "bare ground" in cut.statuses["0.png"].sentence
+    assert "does not show the subject" in cut.statuses["1.png"].sentence
+    assert len(cut.statuses) == 2
