@@ -212,7 +212,7 @@ def test_models_of_a_hub_run_behind_the_button(box: Box, play) -> None:
         assert all(path.startswith("/far/") for path in found["transfers"])
         assert found["checked"][0].endswith("is what was installed.")
         for task, run in found["runs"].items():
-            assert run["faces"] > 300
+            assert run["faces"] > 100  # of noise
             if task == "pick":  # the run itself sees only the mask that it made
                 assert f"by {found['label']}" in run["picked"][0]
             else:
