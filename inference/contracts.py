@@ -165,6 +165,7 @@ class Request:
         size_m: Longest side of an object's bounding box in metres; a scene's depth of field scales
             with it too (a scene's median distance is ``size_m`` times four).
         is_solid: Close a scene's relief into a watertight solid.
+        fills_behind: Continue a scene's background behind what stands before it; a solid has none.
         fov_x: Horizontal field of view of the picture in radians when the artist knows it.
         device: Where networks run.
         seed: Seed of every random choice.
@@ -184,6 +185,7 @@ class Request:
     texture_size: int = 2048
     size_m: float = 1.0
     is_solid: bool = False
+    fills_behind: bool = True
     fov_x: float | None = None
     device: Device = "auto"
     seed: int = 0

@@ -411,6 +411,7 @@ def _run_scene(
         _median_m(finer, request),
         request.is_solid,
         steps.stage("Building the relief"),
+        fills_behind=request.fills_behind,
         edge_blur=BUNDLED_EDGE_BLUR if finer is None else SHARP_EDGE_BLUR,
     )
     return _finished(result, "scene", picture, network, steps)

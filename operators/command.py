@@ -131,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--texture-size", type=_texture_size, default=2048, metavar="N", help="pixels, 256 to 8192")
     add("--size", type=_metres, default=1.0, metavar="M", help="longest side in metres")
     add("--solid", action="store_true", help="close a scene into a watertight solid")
+    add(
+        "--no-fill-behind",
+        action="store_true",
+        help="do not continue a scene's background behind what stands before it",
+    )
     add("--symmetry", choices=("off", "auto", "x"), default="off", help="of an object's halves")
     add("--neural", action="store_true", help="fit a neural field to an object's shape")
     add("--delight", type=_share, default=0.0, metavar="S", help="light taken out, 0 to 1")
@@ -308,6 +313,7 @@ def _template(arguments: argparse.Namespace, picks: Picks | None) -> Request:
         texture_size=arguments.texture_size,
         size_m=arguments.size,
         is_solid=arguments.solid,
+        fills_behind=not arguments.no_fill_behind,
         fov_x=arguments.fov,
         device=device_named(chosen_device(arguments.device)),
         seed=arguments.seed,

@@ -182,6 +182,13 @@ class ReconstructionOptions:
         default=False,
         options={"SKIP_SAVE"},
     )
+    use_fill_behind: BoolProperty(
+        name="Fill Behind",
+        description="Continue a scene's background behind what stands before it, so that a camera can"
+        " move aside; the texture gets a second part for it",
+        default=True,
+        options={"SKIP_SAVE"},
+    )
     fov_x: FloatProperty(
         name="Field of View",
         description="Horizontal field of view of the picture; 0 reads it from the picture or"

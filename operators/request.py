@@ -57,6 +57,7 @@ def request_from(
         texture_size=options.texture_size,
         size_m=options.size_m,
         is_solid=options.is_solid,
+        fills_behind=options.use_fill_behind,
         fov_x=options.fov_x if options.fov_x >= NARROWEST_FOV else None,
         device=device_named(device),
         seed=options.seed,

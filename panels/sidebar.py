@@ -95,6 +95,9 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         scene_only = layout.column()
         scene_only.enabled = settings.engine != "OBJECT"
         scene_only.prop(settings, "is_solid")
+        filling = scene_only.row()
+        filling.enabled = not settings.is_solid
+        filling.prop(settings, "use_fill_behind")
         scene_only.prop(settings, "use_matched_render")
 
 

@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 from ..camera import PinholeCamera
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
 from ..image import enlarge, shrink
-from ..surface.relief import border_ring, cut_relief, grid_quads, sharpen_jumps, split_jumps
+from ..surface.relief import (
+    CutRelief,
+    border_ring,
+    cut_relief,
+    grid_quads,
+    sharpen_jumps,
+    split_jumps,
+)
+from ..texture.patches import filled_from
 from .upright import steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
 
 VERTICES: dict[Detail, int] = {"low": 192, "medium": 384, "high": 640, "ultra": 1024}
 ROUGHNESS = 0.8
+HIDDEN = 0.14  # of the longer side: how far background goes on under a foreground
+HALO = 0.004  # of the longer side: pixels at a jump are mixed from both its sides
 WALL_SHARE = 0.12  # share of the picture mirrored onto the side walls of a solid
 
 
@@ -41,6 +51,7 @@ def build_scene(
     median_m: float,
     is_solid: bool,
     report: Callable[[float], None],
+    fills_behind: bool = True,
     edge_blur: float = 9.0,
 ) -> SceneResult:
     """Build the relief.
@@ -55,6 +66,7 @@ def build_scene(
         median_m: The median depth becomes this many metres.
         is_solid: Do not cut, and close the relief with walls and a back.
         report: Called with the finished share; raises to cancel.
+        fills_behind: Where depth jumps, continue the background behind the foreground.
         edge_blur: Half width of the depth's edges in its own pixels.
     """
     report(0.0)
@@ -64,10 +76,11 @@ def build_scene(
     rows, columns = max(round(height * scale), 3), max(round(width * scale), 3)
     seen = depth.shape
     depth = _guided_enlarge(depth, pixels, rows, columns)
-    blur = edge_blur * longest / max(seen)
-    depth = sharpen_jumps(depth, max(2, round(blur))) * np.float32(
-        median_m / float(np.median(depth))
-    )
+    ramp = max(2, round(edge_blur * longest / max(seen)))
+    small = shrink(np.asarray(pixels, np.float32) / 255, columns, rows)
+    colours = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), np.float32)
+    depth = sharpen_jumps(depth, ramp, colours=colours)
+    depth = depth * np.float32(median_m / float(np.median(depth)))
     report(0.3)
 
     # The outermost vertices lie on the picture's border, so the relief fills the frame.
@@ -76,13 +89,15 @@ def build_scene(
     points = camera.rays(spots) * depth[..., None]
     uvs = spots / np.array([width, height], np.float32)
     uvs[..., 1] = 1 - uvs[..., 1]
+    texture = _texture(pixels, texture_size)
     report(0.5)
     if is_solid:
         positions, corners, sizes, corner_uvs = _closed(points, uvs)
     else:
-        positions, quads, source = cut_relief(points)
-        corner_uvs = uvs.reshape(-1, 2)[source[quads]].reshape(-1, 2)
-        corners, sizes = quads.reshape(-1), np.full(len(quads), 4)
+        relief = cut_relief(points, max(1, round(HIDDEN * longest)) if fills_behind else 1)
+        positions, sizes = relief.vertices, np.full(len(relief.quads), 4)
+        corners = relief.quads.reshape(-1)
+        texture, corner_uvs = _with_hidden(texture, relief, uvs)
     report(0.8)
 
     axis = np.array([0.0, 0.0, 1.0])
@@ -100,7 +115,7 @@ def build_scene(
         sizes.astype(np.int32),
         corner_uvs.astype(np.float32),
     )
-    material = MaterialArrays(_texture(pixels, texture_size), ROUGHNESS)
+    material = MaterialArrays(texture, ROUGHNESS)
     report(1.0)
     return SceneResult(mesh, material, CameraArrays(matrix, camera.fov_x, width, height))
 
@@ -112,6 +127,41 @@ def _texture(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
         return np.ascontiguousarray(pixels)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _with_hidden(
+    texture: NDArray[np.uint8], relief: CutRelief, uvs: Floats
+) -> tuple[NDArray[np.uint8], Floats]:
+    """Give the hidden sheet a picture of its own under the picture.
+
+    Returns:
+        The texture, the picture on top, and (C, 2) UVs of the corners.
+    """
+    rows, columns = uvs.shape[:2]
+    flat = uvs.reshape(-1, 2)[relief.shown]
+    if not relief.is_behind.any():
+        return texture, flat.reshape(-1, 2)
+    cell = relief.shown[relief.is_behind].min(axis=1)  # its upper left corner
+    hidden = np.zeros((rows, columns), np.uint8)
+    hidden.ravel()[cell] = 1
+    height, width = texture.shape[:2]
+    size = (width, height)
+    hole = cv2.resize(hidden[:-1, :-1], size, interpolation=cv2.INTER_NEAREST)
+    seen = cv2.resize(relief.background.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    halo = 2 * round(HALO * max(size)) + 1
+    hole = cv2.dilate(hole, np.ones((halo, halo), np.uint8)) > 0
+    picture = filled_from(texture, hole, (seen > 0) & ~hole)
+
+    first = max(int(np.flatnonzero(hidden.any(axis=1))[0]) - 1, 0)
+    last = min(int(np.flatnonzero(hidden.any(axis=1))[-1]) + 2, rows - 1)
+    top, bottom = first * height // (rows - 1), -(-last * height // (rows - 1))
+    whole = height + bottom - top
+    down = 1 - flat[..., 1]
+    down = np.where(relief.is_behind[:, None], down * height - top + height, down * height) / whole
+    return (
+        np.concatenate([texture, picture[top:bottom]]),
+        np.stack([flat[..., 0], 1 - down], axis=-1).reshape(-1, 2).astype(np.float32),
+    )
 
 
 def _guided_enlarge(depth: Floats, pixels: NDArray[np.uint8], rows: int, columns: int) -> Floats:

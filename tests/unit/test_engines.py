@@ -170,12 +170,12 @@ def wall_with_box():
     return pixels, depth
 
 
-def make_scene(is_solid):
+def make_scene(is_solid, fills_behind=True):
     pixels, depth = wall_with_box()
     camera = PinholeCamera(320, 240, 300.0)
     up = np.array([0, -1, 0], np.float32)
     return scene_engine.build_scene(
-        pixels, depth, up, camera, "low", 1024, 4.0, is_solid, lambda share: None
+        pixels, depth, up, camera, "low", 1024, 4.0, is_solid, lambda share: None, fills_behind
     )
 
 
@@ -191,15 +191,29 @@ def test_a_scene_is_cut_at_the_jump_and_overlays_the_picture():
     assert np.median(seen[np.isfinite(seen)]) == pytest.approx(4.0, rel=0.05)
 
 
-def test_uvs_of_a_scene_are_the_pixels():
-    result = make_scene(is_solid=False)
+@pytest.mark.parametrize("fills_behind", [False, True])
+def test_uvs_of_a_scene_are_the_pixels(fills_behind):
+    result = make_scene(is_solid=False, fills_behind=fills_behind)
     mesh, camera = result.mesh, result.camera
     points = (mesh.positions - camera.matrix[:3, 3]) @ camera.matrix[:3, :3]
     focal = 160 / np.tan(camera.fov_x / 2)
     x = points[:, 0] / points[:, 2] * focal / 320 + 0.5
     y = points[:, 1] / points[:, 2] * focal / 240 + 0.5
-    expected = np.stack([x, 1 - y], axis=1)[mesh.corners]
-    assert np.abs(mesh.corner_uvs - expected).max() < 1e-3
+    height = len(result.material.base_color)
+    expected = np.stack([x, 1 - y * 240 / height], axis=1)[mesh.corners]
+    wrong = np.abs(mesh.corner_uvs - expected).max(axis=1) > 1e-3
+    assert (height > 240) == fills_behind
+    assert wrong.mean() < (0.2 if fills_behind else 0.03)  # behind the box, and at its edge
+    assert (wrong & (mesh.corner_uvs[:, 1] > 1 - 240 / height + 1e-3)).mean() < 0.03
+
+
+def test_what_is_painted_behind_is_the_wall_and_not_the_box():
+    result = make_scene(is_solid=False)
+    picture, _ = wall_with_box()
+    painted = result.material.base_color[240:]
+    assert len(painted) > 60
+    assert (painted[..., 0] > 170).mean() < 0.03  # the box's colour, at its rim
+    assert np.abs(painted.mean((0, 1)) - picture[:20].mean((0, 1))).max() < 25
 
 
 def test_a_solid_scene_is_closed_and_textured_all_round():

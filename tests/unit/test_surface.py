@@ -108,16 +108,53 @@ def rays(height, width):
 def test_a_step_is_cut_without_a_crack_and_a_floor_is_not():
     depth = np.full((40, 60), 2.0, np.float32)
     depth[:, 30:] = 5
-    vertices, quads, source = relief.cut_relief(rays(40, 60) * depth[..., None])
+    cut = relief.cut_relief(rays(40, 60) * depth[..., None])
+    vertices, quads = cut.vertices, cut.quads
     assert len(quads) == 39 * 59  # every cell is still there
     assert np.ptp(vertices[quads][..., 2], axis=1).max() < 1e-4  # and none spans the step
     assert len(vertices) == 40 * 61
-    assert np.allclose(vertices / vertices[:, 2:], rays(40, 60).reshape(-1, 3)[source], atol=1e-6)
+    on_screen = vertices[quads] / vertices[quads][..., 2:]
+    moved = np.abs(on_screen - rays(40, 60).reshape(-1, 3)[cut.shown]).max(axis=-1)
+    assert (moved > 1e-6).any(axis=1).sum() == 39  # the background's edge shows its own pixel
     assert topology.face_components(quads, len(vertices)).max() == 1
     direction = rays(40, 60)
     floor = 1.0 / np.maximum(direction[..., 1] + 0.45, 0.02)
-    vertices, quads, _ = relief.cut_relief(direction * floor[..., None].astype(np.float32))
-    assert len(vertices) == 40 * 60
+    whole = relief.cut_relief(direction * floor[..., None].astype(np.float32))
+    assert len(whole.vertices) == 40 * 60
+    assert not whole.is_behind.any()
+
+
+def test_a_wall_goes_on_behind_a_box_as_the_plane_it_is():
+    direction = rays(60, 80)
+    wall = 5 / (1 + 0.6 * direction[..., 0])  # a wall that turns away
+    depth = wall.copy()
+    depth[20:40, 30:50] = 2
+    cut = relief.cut_relief(direction * depth[..., None].astype(np.float32), reach=8)
+    hidden = np.unique(cut.quads[cut.is_behind])
+    x, _, z = cut.vertices[hidden].T
+    assert len(hidden) == 20 * 20 - 2 * 2  # the box's rim and eight steps inwards
+    assert np.allclose(z + 0.6 * x, 5, atol=0.1)
+    assert (cut.background & (depth < 3)).sum() == 0
+    assert cut.background[19, 40]
+    assert topology.face_components(cut.quads, len(cut.vertices)).max() == 1  # box and wall
+
+
+def test_jumps_in_a_row_become_one():
+    depth = np.full((40, 60), 2.0, np.float32)
+    depth[:, 30:33] = [2.6, 3.4, 4.2]
+    depth[:, 33:] = 5
+    cut = relief.cut_relief(rays(40, 60) * depth[..., None], reach=5)
+    assert np.ptp(cut.vertices[cut.quads][..., 2], axis=1).max() < 0.1
+    assert topology.face_components(cut.quads, len(cut.vertices)).max() == 1
+
+
+def test_an_edge_goes_where_the_colours_change():
+    ramp = np.interp(np.arange(60), [0, 24, 36, 59], [2, 2, 5, 5]).astype(np.float32)
+    colours = np.zeros((20, 60, 3), np.float32)
+    colours[:, :28, 0] = 80
+    sharp = relief.sharpen_jumps(np.tile(ramp, (20, 1)), reach=8, colours=colours)
+    assert (sharp[5:15, :28] < 3).all()
+    assert (sharp[5:15, 28:] > 4).all()
 
 
 def test_a_blurred_edge_becomes_a_step():
