@@ -184,7 +184,7 @@ def _persistently(
             if failures >= len(RETRY_WAITS):
                 raise WeightsError(
                     f"The connection to {urlsplit(url).hostname} keeps breaking ({error}): check the"
-                    " internet connection and press Download again; it goes on where it stopped."
+                    " internet connection and start the download again; it goes on where it stopped."
                 ) from error
             _wait(RETRY_WAITS[failures], check)
         except Busy as error:
@@ -193,7 +193,7 @@ def _persistently(
             if busy > BUSY_TRIES or seconds > LONGEST_WAIT:
                 raise Refused(
                     f"{urlsplit(url).hostname} has too much to do and asks to come back in"
-                    f" {_spoken(seconds)}: press Download again then; it goes on where it stopped.",
+                    f" {_spoken(seconds)}: start the download again then; it goes on where it stopped.",
                     error.status,
                 ) from error
             _wait(seconds, check)

@@ -265,9 +265,10 @@ def _install(
             )
         if remote.size is None:
             remote = fetch.Remote(file.size, remote.sha256, remote.revision, remote.tag)
+        expected, found = sha256 or remote.sha256, None
         if original.exists() and original != path:  # it arrived, and its conversion was interrupted
             found = hash_file(original, meter.reading(file))
-        else:
+        if found is None or expected not in (None, found):
             room = (remote.size or 0) if original != path else 0
             url = _address(entry, file, revision)
             found = fetch.download(

@@ -147,7 +147,7 @@ def test_a_busy_server_is_waited_for(hub, tmp_path):
 
 def test_a_server_that_asks_for_too_much_patience(hub):
     hub.answers = [(429, {"Retry-After": "900"})]
-    with pytest.raises(Refused, match=r"come back in 15 minutes.*press Download again"):
+    with pytest.raises(Refused, match=r"come back in 15 minutes.*start the download again"):
         look_up(url_of(hub), None, lambda: None)
 
 

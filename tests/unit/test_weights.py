@@ -462,6 +462,19 @@ def test_a_cancelled_conversion_leaves_the_download_and_goes_on(hub, tmp_path):
     assert not (place / "model.pth").exists()
 
 
+def test_what_an_older_version_left_unconverted_is_fetched_anew(hub, tmp_path):
+    published = pickled({"net.weight": torch.ones(10)}, tmp_path / "published.pth")
+    hub.files["owner/tiny/weights/model.pth"] = published
+    place = tmp_path / "models" / "tiny" / "weights"
+    place.mkdir(parents=True)
+    (place / "model.pth").write_bytes(
+        pickled({"net.weight": torch.zeros(10)}, tmp_path / "old.pth")
+    )
+    path = weights.download(PICKLED, tmp_path / "models", quiet)
+    assert record_of(path)["source_sha256"] == hashlib.sha256(published).hexdigest()
+    assert load_file(path)["weight"].sum() == 10
+
+
 def test_use_file_converts_a_pickle_and_keeps_it(tmp_path):
     mine = tmp_path / "mine.ckpt"
     pickled({"state_dict": {"net.weight": torch.ones(3)}}, mine)
