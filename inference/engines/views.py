@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,6 @@ from ..cost import StageClock
 from ..errors import PictureError
 from ..failures import translated_failures
 from ..views.contracts import (
-    PICTURE_FOLDERS,
     PictureStatus,
     Solved,
     SparsePoints,
@@ -37,7 +35,6 @@ Report = Callable[[float, str], None]
 
 ROUGHNESS = 0.7
 FEWEST_VIEWS = 2
-UNMEASURED = ("pycolmap", "COLMAP folder")  # cameras whose world has no unit
 MEASURED = ("pycolmap", "COLMAP folder", "transforms.json", "scene")  # cameras that stay
 MARGIN_PER_SIZE = 1 / 256  # free texels around each chart
 
@@ -107,6 +104,7 @@ def run(request: ViewsRequest, report: Report, watch: Watch | None = None) -> Vi
 
 def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsReconstruction:
     from ..views.gather import gather, gather_known
+    from ..views.placing import fit_on_map
     from ..views.region import find_setting, region_of
 
     steps = _Steps(report)
@@ -123,7 +121,7 @@ def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsRec
     statuses = [cut.statuses.get(status.name, status) for status in statuses]
     gathered = replace(gathered, notes=(*gathered.notes, *cut.notes))
     is_refined = refines(request, has_masks=region.has_masks)
-    on_map = _on_map(request, gathered, solved, region)
+    on_map = fit_on_map(request, gathered, solved, region)
     shape, region = _shape(
         request, solved, region, steps, watch, on_map=on_map, is_refined=is_refined
     )
@@ -181,12 +179,14 @@ def _in_world(
     watch: Watch, request: ViewsRequest, solved: Solved, region: Region, on_map: Fit | None
 ) -> Watch:
     """The same watch for previews in the region's frame: it sees them where the result will be."""
+    from ..views.placing import placing_of
+
     show = watch.show
     if show is None:
         return watch
 
     def show_placed(preview: PreviewMesh) -> None:
-        placing = _placing(request, solved, region, preview.positions, on_map)
+        placing = placing_of(request, solved, region, preview.positions, on_map)
         show(replace(preview, positions=placing.points(preview.positions)))
 
     return replace(watch, show=show_placed)
@@ -202,6 +202,7 @@ def place_views(
     """
     from ..views.cameras import solve_cameras
     from ..views.pinhole import undistorted
+    from ..views.told import statuses_after
 
     solved = solve_cameras(request, gathered, steps.stage_in_words("Finding the cameras"))
     report = steps.stage("Undistorting")
@@ -312,41 +313,6 @@ def _without_moved(views: list[View], setting: Setting, steps: _Steps) -> Cut:
     )
 
 
-def statuses_after(read: dict[str, PictureStatus], solved: Solved) -> list[PictureStatus]:
-    """What became of every picture, once cameras are known."""
-    statuses = []
-    for status in read.values():
-        if status.is_used and status.name not in solved.poses:
-            reason = solved.reasons.get(status.name, f"{status.name} has no camera.")
-            if status.sentence:  # such as "is blurred", which is likely why
-                reason = f"{reason} {status.sentence}"
-            status = PictureStatus(status.name, False, reason)
-        elif status.is_used and status.name in solved.doubts:
-            sentence = f"{solved.doubts[status.name]} {status.sentence}".rstrip()
-            status = PictureStatus(status.name, True, sentence)
-        statuses.append(status)
-    return statuses
-
-
-@dataclass(frozen=True, slots=True)
-class _Placing:
-    """From the region's frame to the world: ``rotation @ (x - base) * scale``."""
-
-    rotation: NDArray[np.float64]
-    base: NDArray[np.float64]
-    scale: float
-
-    def points(self, points: NDArray[np.floating]) -> Floats:
-        moved = (np.asarray(points, np.float64) - self.base) @ self.rotation.T * self.scale
-        return moved.astype(np.float32)
-
-    def view(self, view: View) -> View:
-        matrix = np.eye(4)
-        matrix[:3, :3] = self.rotation @ view.camera.matrix[:3, :3]
-        matrix[:3, 3] = self.rotation @ (view.camera.matrix[:3, 3] - self.base) * self.scale
-        return replace(view, camera=replace(view.camera, matrix=matrix))
-
-
 def _finished(
     request: ViewsRequest,
     gathered: Gathered,
@@ -362,6 +328,8 @@ def _finished(
     from ..texture.charts import cut_into_charts
     from ..texture.pack import pack_charts
     from ..views.paint import paint_views
+    from ..views.placing import measured_metres, placing_of, size_notes
+    from ..views.told import name_of, notes_on
     from ..views.visibility import look
 
     positions, faces = shape.positions, shape.faces
@@ -389,8 +357,8 @@ def _finished(
     steps.stage("Checking the mesh")
     used, corners = np.unique(faces[kept], return_inverse=True)
     positions = positions[used]
-    metres = _measured_metres(request, solved, region, positions, steps, on_map)
-    placing = _placing(request, solved, region, positions, on_map, metres)
+    metres = measured_metres(request, solved, region, positions, steps.stage, on_map)
+    placing = placing_of(request, solved, region, positions, on_map, metres)
     sizes = np.full(int(kept.sum()), faces.shape[1], np.int32)
     corners = corners.reshape(-1).astype(np.int32)
     mesh = MeshArrays(placing.points(positions), corners, sizes, atlas.uvs[kept].reshape(-1, 2))
@@ -399,7 +367,7 @@ def _finished(
     first = views[0]
     alpha = np.full((*first.pixels.shape[:2], 1), 255, np.uint8)
     return ViewsReconstruction(
-        name=_name(request),
+        name=name_of(request),
         engine="views",
         model=f"{shape.made_by}, cameras: {solved.origin}",
         mesh=mesh,
@@ -410,8 +378,8 @@ def _finished(
         notes=(
             *gathered.notes,
             *solved.notes,
-            *_notes(statuses, solved, shape),
-            *_size_notes(request, solved, metres, on_map),
+            *notes_on(statuses, solved, shape),
+            *size_notes(request, solved, metres, on_map),
         ),
         stages=steps.finish(),
         views=views,
@@ -420,152 +388,8 @@ def _finished(
     )
 
 
-def _on_map(
-    request: ViewsRequest, gathered: Gathered, solved: Solved, region: Region
-) -> Fit | None:
-    """How the region's frame lies on the map, where its size is not known otherwise."""
-    if solved.keeps_world or solved.origin == "turntable":
-        return None
-    from ..views.gps import fit_to_places
-
-    places = {photo.name: photo.place for photo in gathered.photos if photo.place is not None}
-    views = [view for view in region.views if view.name in places]
-    if not views:
-        return None
-    cameras = np.array([view.camera.matrix[:3, 3] for view in views])
-    return fit_to_places(cameras, [places[view.name] for view in views])
-
-
-def _deciding(on_map: Fit | None, request: ViewsRequest, solved: Solved) -> Fit | None:
-    """The GPS positions if they decide on size and north."""
-    if on_map is None or not on_map.is_usable:
-        return None
-    is_wanted = request.is_measured or (request.size_m is None and solved.origin in UNMEASURED)
-    return on_map if is_wanted else None
-
-
-def _measured_metres(
-    request: ViewsRequest,
-    solved: Solved,
-    region: Region,
-    positions: Floats,
-    steps: _Steps,
-    on_map: Fit | None,
-) -> float | None:
-    """Metres of one unit of the region's frame by a network, where the artist wants them measured."""
-    is_known = solved.keeps_world or (on_map is not None and on_map.is_usable)
-    if not request.is_measured or is_known:
-        return None
-    from ..views.cut import networks_for
-    from ..views.metres import metres_per_unit
-
-    report = steps.stage("Measuring the size")
-    networks = networks_for(request, lambda name: lambda share: report(0.0))
-    some = positions[:: max(1, len(positions) // 4000)]
-    return metres_per_unit(region.views, some, networks, report)
-
-
-def _size_notes(
-    request: ViewsRequest, solved: Solved, metres: float | None, on_map: Fit | None
-) -> list[str]:
-    map_fit = _deciding(on_map, request, solved)
-    if map_fit is not None:
-        return [
-            f"Size and north are those of the photos' GPS positions, which lie {map_fit.span:.0f} m"
-            f" apart: expect the size to be off by up to {map_fit.unsure:.0%}. North is along +Y."
-        ]
-    if request.is_measured and metres is not None:
-        return ["The size was measured by a network: expect it to be off by a tenth or more."]
-    if request.is_measured and on_map is not None:
-        return [
-            f"The photos' GPS positions are too near each other ({on_map.span:.0f} m, and each is off"
-            f" by {on_map.error:.0f} m) to tell the size: use Scale to Distance."
-        ]
-    if request.is_measured:
-        return [
-            "The size could not be measured: install a network for metric depth in the preferences"
-            " and choose it for Depth, or use Scale to Distance."
-        ]
-    if on_map is not None and on_map.is_usable and solved.origin in UNMEASURED:
-        return ["The photos' GPS positions tell the true size: turn on Measure Size to use it."]
-    return []
-
-
-def _placing(
-    request: ViewsRequest,
-    solved: Solved,
-    region: Region,
-    positions: Floats,
-    on_map: Fit | None = None,
-    metres: float | None = None,
-) -> _Placing:
-    """Upright on the floor at the wanted size; or back where the artist's own cameras are."""
-    if solved.keeps_world:
-        frame = region.frame
-        # x_source = R^T (x / s) + c = R^T (x + s R c) / s
-        back = -frame.scale * (frame.rotation @ frame.centre)
-        return _Placing(frame.rotation.T, back, 1 / frame.scale)
-    rotation = np.eye(3)
-    map_fit = _deciding(on_map, request, solved)
-    if map_fit is not None:
-        cosine, sine = np.cos(map_fit.turn), np.sin(map_fit.turn)
-        rotation = np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0], [sine, 0.0, cosine]])
-        metres = map_fit.metres_per_unit
-    turned = positions @ rotation.T
-    low, high = turned.min(axis=0), turned.max(axis=0)
-    scale = 1 / region.frame.scale
-    if metres is not None:
-        scale = metres
-    elif request.size_m is not None:
-        scale = request.size_m / max(float((high - low).max()), 1e-9)
-    base = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float64)
-    return _Placing(rotation, rotation.T @ base, scale)
-
-
 def _grown(seen: NDArray[np.bool_], faces: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Faces that are seen or lie between such: one ring out, so that no pinholes stay."""
     vertex = np.zeros(int(faces.max()) + 1, np.int32)
     np.add.at(vertex, faces[seen].ravel(), 1)
     return seen | ((vertex[faces] > 0).sum(axis=1) == faces.shape[1])
-
-
-def _name(request: ViewsRequest) -> str:
-    if request.name:
-        return request.name
-    if request.known:
-        return "Views"
-    first = request.inputs[0]
-    if not isinstance(first, Path):
-        return first.name
-    if first.is_dir():
-        return first.name or "Views"
-    if len(request.inputs) == 1:
-        return first.stem
-    folder = first.parent
-    if folder.name.casefold() in PICTURE_FOLDERS:  # says nothing; the folder that it is in does
-        folder = folder.parent
-    return folder.name or "Views"
-
-
-def _notes(statuses: Sequence[PictureStatus], solved: Solved, shape: Shape) -> list[str]:
-    used = sum(status.is_used for status in statuses)
-    notes = [f"{used} of {len(statuses)} pictures used."]
-    if len(solved.reasons) > used:
-        notes.append(
-            "Most pictures did not fit together: take more in between, in steps of 10 to 20 degrees,"
-            " and keep each subject's pictures in a set of their own."
-        )
-    left_out = [status.sentence for status in statuses if not status.is_used]
-    notes += left_out[:6]
-    if len(left_out) > 6:
-        notes.append(f"{len(left_out) - 6} more were left out: see the list of pictures.")
-    if solved.error_px is not None and solved.error_px > 1.5:
-        notes.append(
-            f"The cameras fit only to {solved.error_px:.1f} pixels: expect a soft surface."
-        )
-    if shape.known < 0.1:
-        notes.append(
-            "Little depth could be measured (bare or shiny surface): the shape is mostly that of"
-            " the outlines."
-        )
-    return notes

@@ -12,7 +12,7 @@ from image_to_mesh.inference.contracts import CameraArrays, ModelChoices
 from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.errors import PictureError
 from image_to_mesh.inference.networks import Networks, SceneDepth, SeveralViews
-from image_to_mesh.inference.views import cameras, posefree
+from image_to_mesh.inference.views import cameras, posefree, told
 from image_to_mesh.inference.views.contracts import (
     Lens,
     Photo,
@@ -176,7 +176,7 @@ def test_a_subject_that_was_turned_is_cut_out_before_a_second_try(monkeypatch, p
     ],
 )
 def test_a_result_is_called_after_the_folder_that_says_something(files, name):
-    assert engine._name(ViewsRequest(inputs=tuple(map(Path, files)))) == name
+    assert told.name_of(ViewsRequest(inputs=tuple(map(Path, files)))) == name
 
 
 @pytest.mark.parametrize(("used", "is_told"), [(4, False), (2, False), (1, True)])
@@ -188,7 +188,7 @@ def test_sets_that_do_not_hang_together_are_told(used, is_told):
     reasons = {status.name: status.sentence for status in statuses if not status.is_used}
     solved = Solved({}, SparsePoints.empty(), reasons, None, False, "pycolmap")
     empty = np.empty((0, 3), np.float32)
-    notes = engine._notes(statuses, solved, Shape(empty, empty.astype(np.int32), 1.0))
+    notes = told.notes_on(statuses, solved, Shape(empty, empty.astype(np.int32), 1.0))
     assert notes[0] == f"{used} of 4 pictures used."
     assert any("did not fit together" in note for note in notes) == is_told
     assert sum("does not overlap" in note for note in notes) == 4 - used

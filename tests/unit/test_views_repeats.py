@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from image_to_mesh.inference.engines.views import statuses_after
 from image_to_mesh.inference.views import estimate, repeats
 from image_to_mesh.inference.views.colmap_files import ColmapModel
 from image_to_mesh.inference.views.contracts import (
@@ -13,6 +12,7 @@ from image_to_mesh.inference.views.contracts import (
     Solved,
     SparsePoints,
 )
+from image_to_mesh.inference.views.told import statuses_after
 
 
 def turn_about_y(degrees: float) -> np.ndarray:
