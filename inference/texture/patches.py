@@ -21,6 +21,7 @@ Ints = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
 FINEST = 224  # longest side at which places are searched
+SMOOTH = 1024  # longest side at which the hole is filled smoothly first
 LEVELS = 3
 ROUNDS = 5  # of asking, trying and repainting at each level
 TRIES = 4  # random places for each pixel and round
@@ -45,23 +46,30 @@ def filled_from(picture: Bytes, hole: Mask, source: Mask, seed: int = 0) -> Byte
     """
     if not hole.any() or not source.any():
         return picture
-    height, width = hole.shape
-    smooth = fill_holes(picture.astype(np.float32) / 255, source.astype(np.float32))
-    painted = smooth
-    scale = min(1.0, FINEST / max(height, width))
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    size = _within(hole, SMOOTH)
+    known = _shrunk(source, size)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    smooth = fill_holes(small.astype(np.float32), known * (known > 0.99))
+    large = cv2.resize(smooth, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    result = np.where(hole[..., None], np.clip(large, 0, 255), picture).astype(np.uint8)
+    size = _within(hole, FINEST)
     small_source = _shrunk(source, size) > 0.99
     small_hole = (_shrunk(hole, size) > 0) & ~small_source
     if small_source.sum() >= LEAST and small_hole.any():
         place = _searched(
-            shrink(smooth, *size),
+            shrink(smooth / 255, *size),
             small_hole,
             small_source,
             np.random.default_rng(seed),
         )
-        painted = _followed(picture, smooth, hole, source, place)
-    result = np.where(hole[..., None], np.clip(painted * 255, 0, 255), picture)
-    return np.rint(result).astype(np.uint8)
+        _follow(result, picture, hole, source, place)
+    return result
+
+
+def _within(mask: Mask, longest: int) -> tuple[int, int]:
+    """Width and height of a mask made so small that neither is above ``longest``."""
+    scale = min(1.0, longest / max(mask.shape))
+    return max(round(mask.shape[1] * scale), 1), max(round(mask.shape[0] * scale), 1)
 
 
 def _shrunk(mask: Mask, size: tuple[int, int]) -> Floats:
@@ -185,7 +193,7 @@ def _voted(colour: Floats, place: Ints, target: Mask) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), colour).astype(np.float32)
 
 
-def _followed(picture: Bytes, smooth: Floats, hole: Mask, source: Mask, place: Ints) -> Floats:
+def _follow(result: Bytes, picture: Bytes, hole: Mask, source: Mask, place: Ints) -> None:
     """Paint at full resolution from the places found, softly where neighbouring pieces meet."""
     height, width = hole.shape
     ratio = np.array([height, width]) / place.shape[:2]
@@ -196,7 +204,6 @@ def _followed(picture: Bytes, smooth: Floats, hole: Mask, source: Mask, place: I
     y, x = (rows + 0.5) / ratio[0] - 0.5, (columns + 0.5) / ratio[1] - 0.5
     total = np.zeros((len(rows), 3), np.float32)
     weights = np.full((len(rows), 1), 1e-6, np.float32)
-    colours = picture.astype(np.float32) / 255
     for dy in (0, 1):
         for dx in (0, 1):
             low_y, low_x = np.floor(y).astype(int), np.floor(x).astype(int)
@@ -207,8 +214,7 @@ def _followed(picture: Bytes, smooth: Floats, hole: Mask, source: Mask, place: I
             to_y = np.clip(np.rint(rows + move[:, 0]), 0, height - 1).astype(int)
             to_x = np.clip(np.rint(columns + move[:, 1]), 0, width - 1).astype(int)
             share = share * source[to_y, to_x] * (np.abs(move).sum(axis=1) > 0)
-            total += (share[:, None] * colours[to_y, to_x]).astype(np.float32)
+            total += (share[:, None] * picture[to_y, to_x]).astype(np.float32)
             weights += share[:, None].astype(np.float32)
-    painted = smooth.copy()
-    painted[rows, columns] = (total + 1e-6 * smooth[rows, columns]) / weights
-    return painted
+    colour = (total + 1e-6 * result[rows, columns]) / weights
+    result[rows, columns] = np.rint(np.clip(colour, 0, 255)).astype(np.uint8)

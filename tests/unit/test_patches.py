@@ -1,7 +1,6 @@
 """Holes filled with pieces of what lies beside them."""
 
 import numpy as np
-
 from image_to_mesh.inference.texture.patches import filled_from
 
 
