@@ -5,7 +5,8 @@ suffices where training from nothing (Wang et al. 2021, NeuS) takes hours on a g
 loss asks for the pictures' colours inside the masks, for the masks' outlines, for slopes of one
 (Gropp et al. 2020) and for little curvature. Gradients are spread over their surroundings, far at
 first and less and less, so that coarse forms settle before fine ones; and where the pictures say
-little, little moves.
+little, little moves. Where depth maps agree, their surface pulls gently: noise, shine and the rims of thin
+walls would otherwise carry a bare surface away.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ FASTEST = 0.06  # cells that the surface moves in a step, at most
 TINTING = 0.05  # by which colours change in a step, at most
 COLOURS_FIRST = 0.08  # share of the steps in which the surface waits for the colours
 TIMID = 0.5  # of the usual gradient: cells with less than that move less
+HELD = 8192  # samples that are compared with the start in each step
+NEAR = 1.5  # cells from the surface within which samples are held
+LOOSE = 0.3  # cells from the start beyond which the pull grows no more
 OPAQUE = 0.2  # cover from which a ray's colour tells something about the surface
 SLACK = 0.15  # by which a ray's cover may differ from the mask
 BLURS = 1  # times that gradients are spread at first; more of it drags walls along with their rims
@@ -61,6 +65,7 @@ class Training:
         outline: Weight of the masks.
         even: Weight of slopes of one.
         calm: Weight of the curvature.
+        held: Weight of the distance from where the surface was measured.
         moves_cameras: Learn a small turn and shift of each camera.
     """
 
@@ -70,6 +75,7 @@ class Training:
     outline: float = 0.5
     even: float = 0.02
     calm: float = 0.01
+    held: float = 0.03
     moves_cameras: bool = False
 
 
@@ -98,6 +104,7 @@ def refine(
     seed: int,
     report: Progress,
     look: Look | None = None,
+    measured: NDArray[np.bool_] | None = None,
 ) -> Refined:
     """Train; with fewer rays per step while memory does not suffice.
 
@@ -109,6 +116,8 @@ def refine(
         seed: Of every random choice; the result on one device depends on nothing else.
         report: Called with the finished share; raises to cancel.
         look: Called before each step but the first; True ends the training with what there is.
+        measured: (N,) samples of the grid, flat, in which several depth maps agree on the start; None
+            holds it nowhere.
 
     Raises:
         RuntimeError: Memory does not suffice for the fewest rays.
@@ -116,7 +125,8 @@ def refine(
     while True:
         try:
             with _half_the_processor():
-                return _Run(region, start, training, device, seed).train(report, look)
+                run = _Run(region, start, training, device, seed, measured)
+                return run.train(report, look)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or training.rays <= FEWEST_RAYS:
                 raise
@@ -146,7 +156,13 @@ class _Run:
     """One training."""
 
     def __init__(
-        self, region: Region, start: GridField, training: Training, device: str, seed: int
+        self,
+        region: Region,
+        start: GridField,
+        training: Training,
+        device: str,
+        seed: int,
+        measured: NDArray[np.bool_] | None,
     ) -> None:
         self.region, self.start, self.training, self.seed = region, start, training, seed
         self.device = device
@@ -154,6 +170,11 @@ class _Run:
         self.draw = torch.Generator().manual_seed(seed)
         matrices = np.stack([view.camera.matrix for view in region.views]).astype(np.float32)
         self.matrices = torch.from_numpy(matrices).to(device)
+        distance = start.distance.reshape(-1) / np.float32(start.spacing)
+        near = np.abs(distance) < NEAR
+        held = np.flatnonzero(near & measured) if measured is not None else np.empty(0, np.int64)
+        self.held = torch.from_numpy(held).to(device)
+        self.held_at = torch.from_numpy(distance[held]).to(device)
         self.corners = torch.tensor(TETRAHEDRON, device=device, dtype=torch.float32)
 
     def train(self, report: Progress, look: Look | None) -> Refined:
@@ -245,6 +266,11 @@ class _Run:
             loss = loss + training.outline * (masked * outline).sum() / masked.sum()
         if len(found.surface):
             loss = loss + self._regular(radiance, found.surface)
+        if len(self.held):
+            picked = torch.randint(len(self.held), (HELD,), generator=self.draw).to(device)
+            now = radiance.cells[0].reshape(-1)[self.held[picked]]
+            pull = nn.functional.smooth_l1_loss(now, self.held_at[picked], beta=LOOSE)
+            loss = loss + training.held * pull
         return loss, error.detach()
 
     def _regular(self, radiance: Radiance, surface: Tensor) -> Tensor:

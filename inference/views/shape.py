@@ -50,6 +50,7 @@ PLACE_TOLERANCE = 0.015
 SMOOTHING = 3
 SMALLEST_PART = 0.02
 SMALLEST_UNMASKED = 0.2  # what stands around a thing without masks is not of it
+AGREED = 2  # depth maps with which a surface counts as measured, and is held while it is refined
 COLOURS_LEARNT = 0.15  # of a refinement: before, a preview takes its colours from the pictures
 BEYOND = 3.0  # how much further than the box depth is sought, where no mask tells the subject
 
@@ -191,7 +192,8 @@ def refined_shape(
     side = round(float(np.median([_side(view, SIDES[detail]) for view in region.views])))
     training = Training(STEPS[detail], RAYS[detail], side, moves_cameras=moves_cameras)
     start = fused(region, measured, evidence)
-    refined = refine(region, start, training, device, seed, report, look)
+    agreed = evidence.weight >= AGREED
+    refined = refine(region, start, training, device, seed, report, look, agreed)
     positions, faces = _surface(refined.field, lambda share: report(1.0))
     made_by = "volume rendering"
     if len(refined.losses) < training.steps:

@@ -115,6 +115,24 @@ def test_thin_walls_do_not_swell(region):
     assert np.median(offsets(refined.field, half)) < 0.33
 
 
+def test_what_was_measured_stays_where_the_pictures_say_nothing(region):
+    """Noise in all pictures: nothing in it tells of a surface, and none of it must bend one."""
+    random = np.random.default_rng(0)
+    noisy = [
+        replace(v, mask=None, pixels=random.integers(90, 160, v.pixels.shape).astype(np.uint8))
+        for v in region.views
+    ]
+    start = box_field(0.5)
+    everywhere = np.ones(start.distance.size, bool)
+    moved = []
+    for measured in (None, everywhere):
+        training = replace(SMALL, steps=40)
+        region_of_noise = replace(region, views=tuple(noisy))
+        found = refine(region_of_noise, start, training, "cpu", 0, silent, None, measured)
+        moved.append(np.abs(offsets(found.field)).mean())
+    assert moved[1] < 0.7 * moved[0]
+
+
 def test_the_seed_decides_everything(region):
     short = replace(SMALL, steps=6)
     first, second, other = (
