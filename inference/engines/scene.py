@@ -150,7 +150,9 @@ def _with_hidden(
     seen = cv2.resize(relief.background.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     halo = 2 * round(HALO * max(size)) + 1
     hole = cv2.dilate(hole, np.ones((halo, halo), np.uint8)) > 0
-    picture = filled_from(texture, hole, (seen > 0) & ~hole)
+    # The colours right beside a jump are still the foreground's.
+    mixed = cv2.dilate(hole.astype(np.uint8), np.ones((2 * halo, 2 * halo), np.uint8)) > 0
+    picture = filled_from(texture, hole, (seen > 0) & ~mixed)
 
     first = max(int(np.flatnonzero(hidden.any(axis=1))[0]) - 1, 0)
     last = min(int(np.flatnonzero(hidden.any(axis=1))[-1]) + 2, rows - 1)

@@ -1,6 +1,6 @@
 """Fill a hole of a picture with pieces of what lies beside it.
 
-Every pixel of the hole takes its colour from a place of the source whose surroundings look like its own
+Every pixel of the hole takes its grain from a place of the source whose surroundings look like its own
 (Wexler et al. 2007), found by random search and by asking the neighbours (PatchMatch, Barnes et al.
 2009), from coarse to fine. At the picture's own resolution the places are only followed, not searched.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..field.two_sided import nearest_inside
-from ..image import shrink
+from ..image import blur, shrink
 from .complete import fill_holes
 
 Bytes = NDArray[np.uint8]
@@ -22,14 +22,14 @@ Mask = NDArray[np.bool_]
 
 FINEST = 224  # longest side at which places are searched
 SMOOTH = 1024  # longest side at which the hole is filled smoothly first
+CLEAR = 2.5  # times the mean grain: what stands out more, such as an edge, is no grain
+GRAIN = 0.02  # of the longest side: what is coarser comes from the smooth filling
 LEVELS = 3
 ROUNDS = 5  # of asking, trying and repainting at each level
 TRIES = 4  # random places for each pixel and round
 PATCH = 2  # half width of what is compared
 LEAST = 64  # source pixels under which there is nothing to choose from
-NEAR = (
-    0.02  # cost of a place as far away as the picture is long, beside a squared colour difference
-)
+NEAR = 0.03  # cost of a place a whole picture away, beside a squared difference of colours
 
 
 def filled_from(picture: Bytes, hole: Mask, source: Mask, seed: int = 0) -> Bytes:
@@ -48,10 +48,13 @@ def filled_from(picture: Bytes, hole: Mask, source: Mask, seed: int = 0) -> Byte
         return picture
     size = _within(hole, SMOOTH)
     known = _shrunk(source, size)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    smooth = fill_holes(small.astype(np.float32), known * (known > 0.99))
-    large = cv2.resize(smooth, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    result = np.where(hole[..., None], np.clip(large, 0, 255), picture).astype(np.uint8)
+    known *= known > 0.99
+    small = shrink(picture.astype(np.float32), *size)
+    smooth = fill_holes(small, known)
+    result = np.where(hole[..., None], _bytes(smooth, hole.shape), picture)
+    # Pieces bring their grain only: their colours may be those of another thing.
+    sigma = max(GRAIN * max(size), 1.0)
+    base = blur(small * known[..., None], sigma) / np.maximum(blur(known, sigma), 1e-4)[..., None]
     size = _within(hole, FINEST)
     small_source = _shrunk(source, size) > 0.99
     small_hole = (_shrunk(hole, size) > 0) & ~small_source
@@ -62,8 +65,14 @@ def filled_from(picture: Bytes, hole: Mask, source: Mask, seed: int = 0) -> Byte
             small_source,
             np.random.default_rng(seed),
         )
-        _follow(result, picture, hole, source, place)
+        _follow(result, picture, _bytes(base, hole.shape), hole, source, place)
     return result
+
+
+def _bytes(image: Floats, shape: tuple[int, ...]) -> Bytes:
+    """An image of values 0..255, enlarged."""
+    small = np.rint(np.clip(image, 0, 255)).astype(np.uint8)
+    return np.asarray(cv2.resize(small, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _within(mask: Mask, longest: int) -> tuple[int, int]:
@@ -88,8 +97,10 @@ def _searched(colour: Floats, hole: Mask, source: Mask, rng: np.random.Generator
         small = shrink(colour, *size)
         target = (_shrunk(hole, size) > 0) & ~inside
         if place is None:
-            near = np.stack(np.divmod(nearest_inside(inside), inside.shape[1]), axis=-1)
-            place = np.where(target[..., None], near, 0).astype(np.int32)
+            # Not the nearest: what begins smooth stays smooth.
+            known = np.argwhere(inside).astype(np.int32)
+            place = np.zeros((*inside.shape, 2), np.int32)
+            place[target] = known[rng.integers(len(known), size=int(target.sum()))]
         else:
             place = _enlarged(place, target, inside)
         for _ in range(ROUNDS):
@@ -193,8 +204,10 @@ def _voted(colour: Floats, place: Ints, target: Mask) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), colour).astype(np.float32)
 
 
-def _follow(result: Bytes, picture: Bytes, hole: Mask, source: Mask, place: Ints) -> None:
-    """Paint at full resolution from the places found, softly where neighbouring pieces meet."""
+def _follow(
+    result: Bytes, picture: Bytes, base: Bytes, hole: Mask, source: Mask, place: Ints
+) -> None:
+    """Add the grain of the places found, at full resolution, softly where neighbours meet."""
     height, width = hole.shape
     ratio = np.array([height, width]) / place.shape[:2]
     own = np.stack(np.meshgrid(*(np.arange(n) for n in place.shape[:2]), indexing="ij"), -1)
@@ -202,6 +215,7 @@ def _follow(result: Bytes, picture: Bytes, hole: Mask, source: Mask, place: Ints
     shift[(place == 0).all(axis=-1)] = 0
     rows, columns = np.nonzero(hole)
     y, x = (rows + 0.5) / ratio[0] - 0.5, (columns + 0.5) / ratio[1] - 0.5
+    most = CLEAR * np.abs(picture[source].astype(np.float32) - base[source]).mean(axis=0)
     total = np.zeros((len(rows), 3), np.float32)
     weights = np.full((len(rows), 1), 1e-6, np.float32)
     for dy in (0, 1):
@@ -214,7 +228,8 @@ def _follow(result: Bytes, picture: Bytes, hole: Mask, source: Mask, place: Ints
             to_y = np.clip(np.rint(rows + move[:, 0]), 0, height - 1).astype(int)
             to_x = np.clip(np.rint(columns + move[:, 1]), 0, width - 1).astype(int)
             share = share * source[to_y, to_x] * (np.abs(move).sum(axis=1) > 0)
-            total += (share[:, None] * picture[to_y, to_x]).astype(np.float32)
+            grain = np.clip(picture[to_y, to_x].astype(np.float32) - base[to_y, to_x], -most, most)
+            total += (share[:, None] * grain).astype(np.float32)
             weights += share[:, None].astype(np.float32)
-    colour = (total + 1e-6 * result[rows, columns]) / weights
+    colour = result[rows, columns] + total / weights
     result[rows, columns] = np.rint(np.clip(colour, 0, 255)).astype(np.uint8)
