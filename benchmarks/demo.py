@@ -82,7 +82,6 @@ def _show(picture: Path, folder: Path, detail: str) -> np.ndarray:
         filepath=str(picture),
         engine="SCENE" if picture.stem in SCENES else "AUTO",
         detail=detail.upper(),
-        is_solid=True,
         use_matched_render=True,
     )
     obj = bpy.context.active_object
