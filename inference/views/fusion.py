@@ -256,14 +256,15 @@ def fuse(
         value = np.maximum(value, np.clip(outside, -TRUNCATION, TRUNCATION))
     cube = value.reshape(grid.shape)
     observed = (evidence.weight > 0).reshape(grid.shape)
+    cube = _smoothed(cube)
     if is_object and floor is not None:
         # The cut is a little above the floor, so that the floor itself does not come along; where
-        # silhouettes leave it out, the cut only ends what no picture sees from below.
+        # silhouettes leave it out, the cut only ends what no picture sees from below. It is smooth
+        # already, and smoothing it along would take away what is flat: plates, and the edges of feet.
         lift = 1.5 if outside is None else 0.0
         y = grid.origin[1] + np.arange(grid.shape[1], dtype=np.float32) * np.float32(grid.spacing)
         above = (y - np.float32(floor)) / np.float32(grid.spacing) + lift
         cube = np.maximum(cube, np.clip(above, -TRUNCATION, TRUNCATION)[None, :, None])
-    cube = _smoothed(cube)
     rim = np.ones(grid.shape, bool)
     rim[1:-1, 1:-1, 1:-1] = False
     cube[rim] = np.maximum(cube[rim], 0.5)

@@ -3,9 +3,8 @@
 The start is the surface that depth maps and silhouettes gave, so that a minute on a processor
 suffices where training from nothing (Wang et al. 2021, NeuS) takes hours on a graphics card. The
 loss asks for the pictures' colours inside the masks, for the masks' outlines, for slopes of one
-(Gropp et al. 2020) and for little curvature. Gradients are spread over their surroundings, far at
-first and less and less, so that coarse forms settle before fine ones; and where the pictures say
-little, little moves. Where depth maps agree, their surface pulls gently: noise, shine and the rims of thin
+(Gropp et al. 2020) and for little curvature. Gradients are spread to their neighbours at first, so
+that coarse forms settle before fine ones; and where the pictures say little, little moves. Where depth maps agree, their surface pulls gently: noise, shine and the rims of thin
 walls would otherwise carry a bare surface away.
 """
 

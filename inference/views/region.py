@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 MARGIN = 1.12  # box over what was found inside it
+EDGE = 0.07  # of a place's longest side: what is left free on every side at least
 COARSE = 40  # cells along the box when it is tightened to the silhouettes
 FAR = 4.0  # median distances from the nearest camera from which a place's points are left outside
 PLACE_FLOOR = 0.06  # share of a place's points that lie on its floor: walls have most of them
@@ -276,4 +277,5 @@ def _box_of_points(
     turned = points[away < FAR * float(np.median(away))] @ rotation.T
     low, high = np.percentile(turned, 1.0, axis=0), np.percentile(turned, 99.0, axis=0)
     half = (high - low) / 2 * MARGIN
-    return rotation.T @ ((low + high) / 2), np.maximum(half, 0.05 * float(half.max()))
+    # A street is flat: a share of its height would leave no room for cells below its ground.
+    return rotation.T @ ((low + high) / 2), half + EDGE * float(half.max())

@@ -172,3 +172,16 @@ def test_sides_are_placed_by_name_step_and_height():
     for matrix in (first, second):
         np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-9)
         assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1)
+
+
+def test_the_box_of_a_flat_place_has_room_below_its_ground(views):
+    random = np.random.default_rng(3)
+    street = np.concatenate(
+        [
+            floor_points(random, 0.5, 10.0, 500),
+            random.uniform([-10, 0, -10], [10, 0.5, 10], (500, 3)),
+        ]
+    )
+    _, half = region._box_of_points(views, street, np.eye(3))
+    cell = 2 * float(half.max()) / 96
+    assert half[1] - 0.25 > 3 * cell
