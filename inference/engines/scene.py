@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from ..camera import PinholeCamera
 from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
+from ..field.two_sided import nearest_inside
 from ..image import enlarge, shrink
+from ..surface.hidden import grown
 from ..surface.relief import (
     CutRelief,
     border_ring,
@@ -28,7 +31,10 @@ Floats = NDArray[np.float32]
 VERTICES: dict[Detail, int] = {"low": 192, "medium": 384, "high": 640, "ultra": 1024}
 ROUGHNESS = 0.8
 HIDDEN = 0.14  # of the longer side: how far background goes on under a foreground
-HALO = 0.004  # of the longer side: pixels at a jump are mixed from both its sides
+LAYERS = 3  # of depth, in which hidden sheets are painted
+# Ratios of depths within which what is seen tells the colours of what is hidden.
+NEARER, FARTHER = 0.97, 1.2
+HALO = 0.008  # of the longer side: pixels at a jump are mixed from both its sides
 WALL_SHARE = 0.12  # share of the picture mirrored onto the side walls of a solid
 
 
@@ -144,15 +150,8 @@ def _with_hidden(
     cell = relief.shown[relief.is_behind].min(axis=1)  # its upper left corner
     hidden = np.zeros((rows, columns), np.uint8)
     hidden.ravel()[cell] = 1
-    height, width = texture.shape[:2]
-    size = (width, height)
-    hole = cv2.resize(hidden[:-1, :-1], size, interpolation=cv2.INTER_NEAREST)
-    seen = cv2.resize(relief.background.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    halo = 2 * round(HALO * max(size)) + 1
-    hole = cv2.dilate(hole, np.ones((halo, halo), np.uint8)) > 0
-    # The colours right beside a jump are still the foreground's.
-    mixed = cv2.dilate(hole.astype(np.uint8), np.ones((2 * halo, 2 * halo), np.uint8)) > 0
-    picture = filled_from(texture, hole, (seen > 0) & ~mixed)
+    height = len(texture)
+    picture = _painted_behind(texture, relief, hidden > 0)
 
     first = max(int(np.flatnonzero(hidden.any(axis=1))[0]) - 1, 0)
     last = min(int(np.flatnonzero(hidden.any(axis=1))[-1]) + 2, rows - 1)
@@ -164,6 +163,38 @@ def _with_hidden(
         np.concatenate([texture, picture[top:bottom]]),
         np.stack([flat[..., 0], 1 - down], axis=-1).reshape(-1, 2).astype(np.float32),
     )
+
+
+def _painted_behind(
+    texture: NDArray[np.uint8], relief: CutRelief, hidden: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Paint (H, W) hidden grid cells into a copy of the texture, each from what lies at its depth."""
+    size = texture.shape[1::-1]
+
+    def large(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+    halo = 2 * round(HALO * max(relief.depth.shape)) + 1
+    around = np.ones((halo, halo), np.uint8)
+    # The colours right beside a jump are mixed from both its sides.
+    jumps = relief.jumps
+    mixed = cv2.dilate((jumps.near | jumps.far).astype(np.uint8), around) > 0
+    hole = cv2.dilate(hidden.astype(np.uint8), around) > 0
+    sheet = relief.behind.ravel()[nearest_inside(relief.behind > 0)]
+    reach = max(1, round(HIDDEN * max(hole.shape)))
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    near_hole = cv2.dilate(hole.astype(np.uint8), window) > 0
+    bounds = np.quantile(sheet[hole], np.linspace(0, 1, LAYERS + 1))
+    result = texture.copy()
+    for low, high in pairwise(bounds):
+        is_here = (sheet >= low) & (sheet <= high)
+        layer = hole & is_here
+        before = grown((jumps.near & is_here) * np.int32(reach // 2), jumps) > 0
+        alike = (relief.depth > low * NEARER) & (relief.depth < high * FARTHER)
+        chosen = large(layer)
+        painted = filled_from(texture, chosen, large(alike & near_hole & ~mixed & ~layer & ~before))
+        result[chosen] = painted[chosen]
+    return result
 
 
 def _guided_enlarge(depth: Floats, pixels: NDArray[np.uint8], rows: int, columns: int) -> Floats:

@@ -18,6 +18,7 @@ from ..field.two_sided import nearest_inside
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+ASIDE = 0.4  # of the median depth: how far a camera that turns by 20 degrees moves
 WINDOW = 10  # grid steps around a place at a jump from which its background is learnt
 ALIKE = 0.12  # difference in log depth at which background counts for 1/e
 FLAT = 0.02  # how firmly the continued plane is held to constant depth, in samples of the window
@@ -66,17 +67,32 @@ def jumps_of(is_cut: Mask, is_near: Mask) -> Jumps:
     return Jumps(across, down, near, far)
 
 
-def flooded(seed: Mask, jumps: Jumps, steps: int) -> Mask:
-    """Grow (H, W) vertices by grid steps that cross no jump."""
-    region = seed.copy()
-    for _ in range(steps):
-        grown = region.copy()
-        grown[:, 1:] |= region[:, :-1] & ~jumps.across
-        grown[:, :-1] |= region[:, 1:] & ~jumps.across
-        grown[1:] |= region[:-1] & ~jumps.down
-        grown[:-1] |= region[1:] & ~jumps.down
-        region = grown
-    return region
+def _under(depth: Floats, jumps: Jumps, reach: int) -> Mask:
+    """(H, W) foreground that a sheet goes on under: as far as a camera that moves aside will see.
+
+    Grown from the near sides of the jumps by grid steps that cross no jump. Moved by ``ASIDE`` median
+    depths, a camera sees behind a jump as many pixels as that times the difference of the inverse depths.
+    """
+    far = depth.ravel()[nearest_inside(jumps.far)]
+    bared = ASIDE * max(depth.shape) * np.median(depth) * (1 / depth - 1 / np.maximum(far, depth))
+    left = np.where(jumps.near, np.clip(np.ceil(bared), 2, reach), 0).astype(np.int32)
+    return grown(left, jumps) > 0
+
+
+def grown(steps: NDArray[np.int32], jumps: Jumps) -> NDArray[np.int32]:
+    """(H, W) grid steps left to go at each vertex when those of ``steps`` walk without crossing jumps."""
+    left = steps
+    for _ in range(int(steps.max())):
+        after = left.copy()
+        for axis, cut in ((1, jumps.across), (0, jumps.down)):
+            here = [slice(None), slice(None)]
+            there = [slice(None), slice(None)]
+            here[axis], there[axis] = slice(1, None), slice(None, -1)
+            for to, come in ((here, there), (there, here)):
+                step = np.where(cut, 0, left[tuple(come)] - 1)
+                after[tuple(to)] = np.maximum(after[tuple(to)], step)
+        left = after
+    return left
 
 
 def depth_behind(depth: Floats, jumps: Jumps, reach: int) -> Floats:
@@ -85,7 +101,7 @@ def depth_behind(depth: Floats, jumps: Jumps, reach: int) -> Floats:
     Args:
         depth: (H, W), > 0.
         jumps: Where it is cut.
-        reach: Grid steps that the sheet goes under the foreground.
+        reach: Grid steps that the sheet goes under the foreground at most.
 
     Returns:
         (H, W); 0 where no sheet is hidden.
@@ -94,7 +110,7 @@ def depth_behind(depth: Floats, jumps: Jumps, reach: int) -> Floats:
     if not (jumps.near & ~jumps.far).any() or not jumps.far.any():
         return result
     nearness = 1 / depth
-    under = flooded(jumps.near, jumps, reach)
+    under = _under(depth, jumps, reach)
     places, plane = _planes(nearness, jumps)
     row, column = np.nonzero(under)
     index = np.full(depth.size, -1, np.int32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..field.two_sided import nearest_inside
 from ..image import blur
-from .hidden import Jumps, depth_behind, flooded, jumps_of
+from .hidden import Jumps, depth_behind, jumps_of
 from .topology import connected_components
 
 Floats = NDArray[np.float32]
@@ -22,7 +22,6 @@ UNBENT = 0.02  # share of the variance that a real floor may deviate from a plan
 DISTINCT = 12.0  # CIELAB distance of two sides from which colour begins to tell them apart
 PLATEAU = 0.5  # share of half a jump from which depth belongs to neither side
 STAIR, STAIR_ROUNDS = 6, 4  # grid points around jumps in a row; how often they are looked for
-NOT_NEARER = 0.87  # of a hidden sheet's depth: nearer things do not tell its colours
 SMALLEST_PART = 30  # faces under which a loose part is dust
 
 
@@ -143,21 +142,25 @@ class CutRelief:
         shown: (F, 4) flat grid index of the pixel that each corner shows. Where a jump is cut, it is that
             of the background's edge, so that no colour of the foreground stays behind.
         is_behind: (F,) quads of the sheet that the foreground hides.
-        background: (H, W) grid points beside the jumps whose surface that sheet continues.
+        depth: (H, W) of the grid, as it was cut.
+        behind: (H, W) depth of the hidden sheet, 0 where there is none.
+        jumps: Where it was cut.
     """
 
     vertices: Floats
     quads: Ints
     shown: Ints
     is_behind: NDArray[np.bool_]
-    background: NDArray[np.bool_]
+    depth: Floats
+    behind: Floats
+    jumps: Jumps
 
 
 def cut_relief(points: Floats, reach: int = 1) -> CutRelief:
     """Mesh a grid of points, cut where depth jumps; dust is left out.
 
     A cut cell is not left out, which would show as a crack: it is given to the background, which goes
-    on under the foreground for ``reach`` cells (``hidden.depth_behind``).
+    on under the foreground for at most ``reach`` cells (``hidden.depth_behind``).
 
     Args:
         points: (H, W, 3) in the camera frame, row 0 on top.
@@ -195,7 +198,9 @@ def cut_relief(points: Floats, reach: int = 1) -> CutRelief:
         corners.reshape(-1, 4).astype(np.int32),
         shown[kept].astype(np.int32),
         is_behind[kept],
-        _beside(depth, behind, jumps, reach),
+        depth,
+        behind,
+        jumps,
     )
 
 
@@ -226,15 +231,6 @@ def _without_stairs(
         around = cv2.dilate(stairs.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         moved = np.exp(_snapped(log, around, (is_edge & is_low, is_edge & ~is_low), STAIR))
         points = points * (moved / points[..., 2])[..., None]
-
-
-def _beside(depth: Floats, behind: Floats, jumps: Jumps, reach: int) -> NDArray[np.bool_]:
-    """(H, W) what the hidden sheets continue: around jumps, and not nearer than the sheets."""
-    around = flooded(jumps.far, jumps, 2 * reach) & ~flooded(jumps.near, jumps, reach)
-    if not around.any():
-        return around
-    sheet = behind.ravel()[nearest_inside(behind > 0)]
-    return around & (depth > NOT_NEARER * sheet)
 
 
 def _depth_across(depth: Floats, cut: Ints, is_near: NDArray[np.bool_]) -> Floats:
