@@ -56,8 +56,14 @@ def main() -> int:
     if not arguments.no_models:
         heavy = ["--heavy"] if arguments.heavy else []
         sections.append(("MODELS", _run("models.py", out, *heavy)))
-    for name, script in (("UV MAPS", "uv.py"), ("MATCHED CAMERA", "matched_camera.py")):
-        text = _run(script, out)
+    known = ["--pictures", str(out / "truth")] if arguments.objects is not None else []
+    if arguments.limit is not None:
+        known += ["--limit", str(arguments.limit)]
+    for name, script, options in (
+        ("UV MAPS", "uv.py", []),
+        ("MATCHED CAMERA", "matched_camera.py", known),
+    ):
+        text = _run(script, out, *options)
         sections.append((name, text[text.rindex("\n\n") + 2 :]))
     sheet = "\n".join(f"=== {name} ===\n{text.strip()}\n" for name, text in sections)
     (out / "bench.txt").write_text(sheet, encoding="utf-8")
