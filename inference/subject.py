@@ -20,7 +20,9 @@ Stage = Callable[[str], Callable[[float], None]]
 Floats = NDArray[np.float32]
 
 CROP_MARGIN = 0.15  # free border on each side, in subject sizes: the middle of what training saw
-OBJECT_SCORE = 0.54  # from which Auto makes an object; a thing in a full room scores about a half
+OBJECT_SCORE = 0.45  # from which Auto makes an object
+CLEAR_SCORE = 0.3  # the same when the cut-out is clear
+CLEAR_COVER, CLEAR_EDGE = 0.04, 0.95  # share of the picture, and how sure its pixels are, 0 to 1
 CLOSER_SIDE = 256  # pixels of the second look at the subject alone
 CLOSER = 0.65  # how much that look counts beside the one at the whole picture
 
@@ -50,14 +52,30 @@ def choose_engine(
     """
     if request.engine == "scene" or (request.engine == "auto" and request.cut_out == "none"):
         return "scene", None
-    subject = find_subject(picture, request, network, stage)
+    try:
+        subject = find_subject(picture, request, network, stage)
+    except CutOutError:
+        is_told = request.cut_out != "auto" or request.picks is not None
+        is_told = is_told or request.mask is not None or picture.has_alpha
+        if request.engine != "auto" or is_told:
+            raise
+        return "scene", None  # nothing stands out of a lawn or a wall
     if request.engine == "object" or subject.cut_out.origin in ("alpha", "mask", "picks"):
         return "object", subject
     if subject.scene is None:  # a plain background, cut out without the network
         return "object", subject
     if float(subject.cut_out.mask.max()) < 0.5:  # a network for cut-outs found nothing
         return "scene", subject
-    return ("object" if subject.scene.object_score > OBJECT_SCORE else "scene"), subject
+    least = CLEAR_SCORE if _is_clear(subject.cut_out.mask) else OBJECT_SCORE
+    return ("object" if subject.scene.object_score > least else "scene"), subject
+
+
+def _is_clear(mask: Floats) -> bool:
+    """Whether a cut-out covers enough of the picture, and has hardly a pixel in doubt."""
+    touched = mask[mask > 0.05]
+    if (mask > 0.5).mean() < CLEAR_COVER:
+        return False
+    return float(np.abs(2 * touched - 1).mean()) > CLEAR_EDGE
 
 
 def find_subject(picture: Picture, request: Request, network: Networks, stage: Stage) -> Subject:
