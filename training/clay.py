@@ -97,68 +97,60 @@ def limb(a: ArrayLike, b: ArrayLike, first: float, last: float) -> Body:
     return distance
 
 
-def _local(
-    middle: Floats, axes: Floats, x: Floats, y: Floats, z: Floats
-) -> tuple[Floats, Floats, Floats]:
-    u, v, w = x - middle[0], y - middle[1], z - middle[2]
-    a, b, c = (u * r[0] + v * r[1] + w * r[2] for r in axes)
-    return a, b, c
+def _in_frame(middle: ArrayLike, axes: ArrayLike | None, shape: Body) -> Body:
+    """Put a body given about the origin at ``middle``; the rows of ``axes`` are its own directions."""
+    m = np.asarray(middle, np.float32)
+    rows = np.eye(3, dtype=np.float32) if axes is None else np.asarray(axes, np.float32)
+
+    def distance(x: Floats, y: Floats, z: Floats) -> Floats:
+        u, v, w = x - m[0], y - m[1], z - m[2]
+        a, b, c = (u * r[0] + v * r[1] + w * r[2] for r in rows)
+        return shape(a, b, c)
+
+    return distance
 
 
 def ellipsoid(middle: ArrayLike, radii: ArrayLike, axes: ArrayLike | None = None) -> Body:
     """An ellipsoid; the rows of ``axes`` are its own directions."""
-    m, r = np.asarray(middle, np.float32), np.asarray(radii, np.float32)
-    rows = np.eye(3, dtype=np.float32) if axes is None else np.asarray(axes, np.float32)
+    r = np.asarray(radii, np.float32)
 
-    def distance(x: Floats, y: Floats, z: Floats) -> Floats:
-        a, b, c = _local(m, rows, x, y, z)
+    def shape(a: Floats, b: Floats, c: Floats) -> Floats:
         once = np.sqrt((a / r[0]) ** 2 + (b / r[1]) ** 2 + (c / r[2]) ** 2)
         twice = np.sqrt((a / r[0] ** 2) ** 2 + (b / r[1] ** 2) ** 2 + (c / r[2] ** 2) ** 2)
         return once * (once - 1) / np.maximum(twice, 1e-6)
 
-    return distance
+    return _in_frame(middle, axes, shape)
 
 
 def block(
     middle: ArrayLike, half: ArrayLike, rounding: float, axes: ArrayLike | None = None
 ) -> Body:
     """A box with rounded edges; ``half`` are half its sides."""
-    m, h = np.asarray(middle, np.float32), np.asarray(half, np.float32)
-    rows = np.eye(3, dtype=np.float32) if axes is None else np.asarray(axes, np.float32)
+    h = np.asarray(half, np.float32)
     rounding = min(rounding, 0.95 * float(h.min()))
 
-    def distance(x: Floats, y: Floats, z: Floats) -> Floats:
-        a, b, c = (
-            np.abs(q) - (s - rounding) for q, s in zip(_local(m, rows, x, y, z), h, strict=True)
-        )
+    def shape(*local: Floats) -> Floats:
+        a, b, c = (np.abs(q) - (s - rounding) for q, s in zip(local, h, strict=True))
         outside = np.sqrt(np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2 + np.maximum(c, 0) ** 2)
         return outside + np.minimum(np.maximum(np.maximum(a, b), c), 0) - rounding
 
-    return distance
+    return _in_frame(middle, axes, shape)
 
 
 def rod(middle: ArrayLike, radius: float, half: float, axes: ArrayLike | None = None) -> Body:
     """A cylinder along the third of its own directions, ``half`` its length to either side."""
-    m = np.asarray(middle, np.float32)
-    rows = np.eye(3, dtype=np.float32) if axes is None else np.asarray(axes, np.float32)
-
-    def distance(x: Floats, y: Floats, z: Floats) -> Floats:
-        a, b, c = _local(m, rows, x, y, z)
-        return np.maximum(np.sqrt(a**2 + b**2) - radius, np.abs(c) - half)
-
-    return distance
+    return _in_frame(
+        middle,
+        axes,
+        lambda a, b, c: np.maximum(np.sqrt(a**2 + b**2) - radius, np.abs(c) - half),
+    )
 
 
 def ring(middle: ArrayLike, radius: float, tube: float, axes: ArrayLike | None = None) -> Body:
     """A torus around the third of its own directions."""
-    m = np.asarray(middle, np.float32)
-    rows = np.eye(3, dtype=np.float32) if axes is None else np.asarray(axes, np.float32)
-
-    def distance(x: Floats, y: Floats, z: Floats) -> Floats:
-        a, b, c = _local(m, rows, x, y, z)
-        return np.sqrt((np.sqrt(a**2 + b**2) - radius) ** 2 + c**2) - tube
-
-    return distance
+    return _in_frame(
+        middle, axes, lambda a, b, c: np.sqrt((np.sqrt(a**2 + b**2) - radius) ** 2 + c**2) - tube
+    )
 
 
 def side(point: ArrayLike, outward: ArrayLike) -> Body:

@@ -12,7 +12,7 @@ import trimesh
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from .shapes import Mesh, closed_rings, joined, outline, turn
+from .shapes import Mesh, closed_rings, joined, outline, superellipsoid, turn
 
 Doubles = NDArray[np.float64]
 Solid = trimesh.Trimesh
@@ -193,10 +193,8 @@ def shelf(rng: Generator) -> list[Solid]:
 
 
 def _cushion(rng: Generator, middle: ArrayLike, half: ArrayLike) -> Solid:
-    ball = trimesh.creation.icosphere(subdivisions=3)
-    power = rng.uniform(3, 9)
-    v = ball.vertices / ((np.abs(ball.vertices) ** power).sum(1, keepdims=True) ** (1 / power))
-    return trimesh.Trimesh(v * half + middle, ball.faces, process=False)
+    ball = superellipsoid(rng.uniform(3, 9), subdivisions=3)
+    return trimesh.Trimesh(ball.vertices * half + middle, ball.faces, process=False)
 
 
 def sofa(rng: Generator) -> list[Solid]:

@@ -179,9 +179,9 @@ def _tube(rng: Generator) -> trimesh.Trimesh:
     return closed_rings(list(rings), path[0], path[-1])
 
 
-def _superellipsoid(rng: Generator) -> trimesh.Trimesh:
-    ball = trimesh.creation.icosphere(subdivisions=4)
-    power = rng.uniform(2, 8)
+def superellipsoid(power: float, subdivisions: int = 4) -> trimesh.Trimesh:
+    """Make a ball that nears the cube as ``power`` grows from 2."""
+    ball = trimesh.creation.icosphere(subdivisions=subdivisions)
     v = ball.vertices
     v = v / ((np.abs(v) ** power).sum(1, keepdims=True) ** (1 / power))
     return trimesh.Trimesh(v, ball.faces, process=False)
@@ -207,7 +207,7 @@ def _primitive(rng: Generator) -> tuple[Floats, NDArray[np.int32]]:
     elif kind == 6:
         mesh = trimesh.creation.capsule(rng.uniform(0.5, 2), rng.uniform(0.3, 1), count=[24, 32])
     elif kind == 7:
-        mesh = _superellipsoid(rng)
+        mesh = superellipsoid(rng.uniform(2, 8))
     elif kind == 8:
         mesh = _lathe(rng)
     elif kind == 9:
