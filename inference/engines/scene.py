@@ -148,13 +148,13 @@ def _with_hidden(
     if not relief.is_behind.any():
         return texture, flat.reshape(-1, 2)
     cell = relief.shown[relief.is_behind].min(axis=1)  # its upper left corner
-    hidden = np.zeros((rows, columns), np.uint8)
-    hidden.ravel()[cell] = 1
+    hidden = np.zeros((rows, columns), np.bool_)
+    hidden.ravel()[cell] = True
     height = len(texture)
-    picture = _painted_behind(texture, relief, hidden > 0)
+    picture = _painted_behind(texture, relief, hidden)
 
-    first = max(int(np.flatnonzero(hidden.any(axis=1))[0]) - 1, 0)
-    last = min(int(np.flatnonzero(hidden.any(axis=1))[-1]) + 2, rows - 1)
+    first = max(int(cell.min()) // columns - 1, 0)
+    last = min(int(cell.max()) // columns + 2, rows - 1)
     top, bottom = first * height // (rows - 1), -(-last * height // (rows - 1))
     whole = height + bottom - top
     down = 1 - flat[..., 1]

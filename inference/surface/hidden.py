@@ -84,13 +84,13 @@ def grown(steps: NDArray[np.int32], jumps: Jumps) -> NDArray[np.int32]:
     left = steps
     for _ in range(int(steps.max())):
         after = left.copy()
-        for axis, cut in ((1, jumps.across), (0, jumps.down)):
-            here = [slice(None), slice(None)]
-            there = [slice(None), slice(None)]
-            here[axis], there[axis] = slice(1, None), slice(None, -1)
-            for to, come in ((here, there), (there, here)):
-                step = np.where(cut, 0, left[tuple(come)] - 1)
-                after[tuple(to)] = np.maximum(after[tuple(to)], step)
+        for to, come, cut in (
+            (np.s_[:, 1:], np.s_[:, :-1], jumps.across),
+            (np.s_[:, :-1], np.s_[:, 1:], jumps.across),
+            (np.s_[1:], np.s_[:-1], jumps.down),
+            (np.s_[:-1], np.s_[1:], jumps.down),
+        ):
+            after[to] = np.maximum(after[to], np.where(cut, 0, left[come] - 1))
         left = after
     return left
 

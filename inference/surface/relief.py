@@ -171,9 +171,8 @@ def cut_relief(points: Floats, reach: int = 1) -> CutRelief:
     flat, quads = points.reshape(-1, 3), grid_quads(height, width)
     depth = points[..., 2]
     behind = depth_behind(depth, jumps, reach) if reach > 1 else np.zeros_like(depth)
-    behind = np.maximum(
-        behind, _depth_across(depth, quads[is_cut], is_near[is_cut]) * (behind == 0)
-    )
+    across = _depth_across(depth, quads[is_cut], is_near[is_cut])
+    behind = np.where(behind > 0, behind, across)
 
     copied = np.flatnonzero(behind)
     copy_of = np.full(len(flat), -1, np.int32)
