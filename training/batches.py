@@ -164,7 +164,7 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
         image[i] = _recoloured(image[i], rng)
         if batch.is_object[i] < 0.5:
             continue
-        if rng.random() < 0.6:
+        if rng.random() < 0.5:
             known = sloppy(batch.mask[i], rng)
             image[i] = image[i] * known + 0.5 * (1 - known)
             alpha[i] = known

@@ -157,10 +157,10 @@ def shoe(rng: Generator) -> Mesh:
 def carved(rng: Generator) -> Mesh:
     """Pick one of them."""
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.36:
         while True:  # a cut may leave nothing
             try:
                 return machined(rng)
             except ValueError:
                 continue
-    return fruit(rng) if kind < 0.72 else shoe(rng)
+    return fruit(rng) if kind < 0.74 else shoe(rng)

@@ -20,12 +20,12 @@ Solid = trimesh.Trimesh
 ROUND = 20  # corners of a stick's section
 
 
-def _plank(middle: ArrayLike, size: ArrayLike) -> Solid:
+def plank(middle: ArrayLike, size: ArrayLike) -> Solid:
     box = trimesh.creation.box(np.maximum(np.asarray(size, float), 0.01)).subdivide().subdivide()
     return box.apply_translation(np.asarray(middle, float))
 
 
-def _stick(a: ArrayLike, b: ArrayLike, first: float, last: float, is_square: bool) -> Solid:
+def stick(a: ArrayLike, b: ArrayLike, first: float, last: float, is_square: bool) -> Solid:
     """A straight bar from ``a`` to ``b`` whose half width goes from ``first`` to ``last``."""
     start, end = np.asarray(a, float), np.asarray(b, float)
     way = (end - start) / np.linalg.norm(end - start)
@@ -42,7 +42,7 @@ def _stick(a: ArrayLike, b: ArrayLike, first: float, last: float, is_square: boo
     return closed_rings(rings, start, end)
 
 
-def _slab(rng: Generator, half: Doubles, low: float, high: float, rounding: float) -> Solid:
+def slab(rng: Generator, half: Doubles, low: float, high: float, rounding: float) -> Solid:
     """A plate of random outline between two heights, its edge rounded off."""
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     flat = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -64,18 +64,18 @@ def _legs(rng: Generator, half: Doubles, high: float) -> list[Solid]:
     is_square = rng.random() < 0.5
     taper = rng.uniform(0.5, 1.1)
     if kind < 0.12:  # a column
-        pieces = [_stick([0, 0, 0.03], [0, 0, high], thin * 1.6, thin * 1.4, False)]
+        pieces = [stick([0, 0, 0.03], [0, 0, high], thin * 1.6, thin * 1.4, False)]
         if rng.random() < 0.5:
-            pieces.append(_slab(rng, half * rng.uniform(0.4, 0.8), 0.0, 0.05, 0.1))
+            pieces.append(slab(rng, half * rng.uniform(0.4, 0.8), 0.0, 0.05, 0.1))
         else:
             for a in np.arange(4) * np.pi / 2 + rng.uniform(0, 1):
                 foot = [np.cos(a) * half.min() * 0.8, np.sin(a) * half.min() * 0.8, 0.02]
-                pieces.append(_stick([0, 0, 0.1], foot, thin, thin * 0.8, is_square))
+                pieces.append(stick([0, 0, 0.1], foot, thin, thin * 0.8, is_square))
         return pieces
     if kind < 0.22:  # panels
         inset = half[0] * rng.uniform(0.7, 0.97)
         size = [thin * 1.5, half[1] * 1.8, high]
-        return [_plank([sign * inset, 0, high / 2], size) for sign in (-1, 1)]
+        return [plank([sign * inset, 0, high / 2], size) for sign in (-1, 1)]
     splay, inset = rng.uniform(0, 0.25) * rng.integers(0, 2), rng.uniform(0.75, 0.95)
     if kind < 0.34:
         turns = np.arange(3) * 2 * np.pi / 3
@@ -85,7 +85,7 @@ def _legs(rng: Generator, half: Doubles, high: float) -> list[Solid]:
     pieces = []
     feet = corners * (1 + splay)
     for top, foot in zip(corners, feet, strict=True):
-        pieces.append(_stick([*top, high], [*foot, 0], thin, thin * taper, is_square))
+        pieces.append(stick([*top, high], [*foot, 0], thin, thin * taper, is_square))
     if rng.random() < 0.45:
         t = rng.uniform(0.2, 0.8)
         level = corners * t + feet * (1 - t)
@@ -93,14 +93,14 @@ def _legs(rng: Generator, half: Doubles, high: float) -> list[Solid]:
         for k in range(count):
             if rng.random() < 0.75:
                 a, b = level[k], level[(k + 1) % count]
-                pieces.append(_stick([*a, high * t], [*b, high * t], thin * 0.6, thin * 0.6, False))
+                pieces.append(stick([*a, high * t], [*b, high * t], thin * 0.6, thin * 0.6, False))
     if rng.random() < 0.4 and len(corners) == 4:  # an apron under the top
         deep = rng.uniform(0.05, 0.15)
         for sign in (-1, 1):
             middle = [0, sign * half[1] * inset, high - deep / 2]
-            pieces.append(_plank(middle, [2 * half[0] * inset, thin, deep]))
+            pieces.append(plank(middle, [2 * half[0] * inset, thin, deep]))
             middle = [sign * half[0] * inset, 0, high - deep / 2]
-            pieces.append(_plank(middle, [thin, 2 * half[1] * inset, deep]))
+            pieces.append(plank(middle, [thin, 2 * half[1] * inset, deep]))
     return pieces
 
 
@@ -109,19 +109,19 @@ def table(rng: Generator) -> list[Solid]:
     high = rng.uniform(0.35, 1.1)
     half = rng.uniform(0.25, 0.8, 2) * rng.choice([1.0, 1.4])
     thick = float(np.exp(rng.uniform(np.log(0.02), np.log(0.14))))
-    pieces = [_slab(rng, half, high, high + thick, rng.uniform(0, 0.12)), *_legs(rng, half, high)]
+    pieces = [slab(rng, half, high, high + thick, rng.uniform(0, 0.12)), *_legs(rng, half, high)]
     if rng.random() < 0.2:  # drawers
         count = int(rng.integers(1, 4))
         width = rng.uniform(0.3, 0.6)
         for k in range(count):
             z = high - 0.02 - (k + 0.5) * 0.16
             middle = [half[0] * 0.55, 0, z]
-            pieces.append(_plank(middle, [width * half[0], half[1] * 1.7, 0.15]))
+            pieces.append(plank(middle, [width * half[0], half[1] * 1.7, 0.15]))
             knob = trimesh.creation.icosphere(subdivisions=2, radius=0.025)
             pieces.append(knob.apply_translation([half[0] * 0.55, -half[1] * 0.87, z]))
     if rng.random() < 0.2:
         level = high * rng.uniform(0.15, 0.5)
-        pieces.append(_slab(rng, half * 0.85, level, level + 0.03, 0.0))
+        pieces.append(slab(rng, half * 0.85, level, level + 0.03, 0.0))
     return pieces
 
 
@@ -130,34 +130,34 @@ def chair(rng: Generator) -> list[Solid]:
     high = rng.uniform(0.35, 0.6)
     half = np.array([rng.uniform(0.22, 0.32), rng.uniform(0.22, 0.32)])
     thick = rng.uniform(0.03, 0.12)
-    pieces = [_slab(rng, half, high, high + thick, rng.uniform(0, 0.15)), *_legs(rng, half, high)]
+    pieces = [slab(rng, half, high, high + thick, rng.uniform(0, 0.15)), *_legs(rng, half, high)]
     seat = high + thick
     tall, lean = rng.uniform(0.3, 0.75), rng.uniform(0, 0.25)
     y, thin = half[1] * 0.92, rng.uniform(0.012, 0.035)
     left, right = (np.array([s * half[0] * 0.85, y, seat - 0.05]) for s in (-1, 1))
     up = np.array([0, lean * tall, tall])
     is_square = rng.random() < 0.5
-    pieces += [_stick(p, p + up, thin, thin * 0.8, is_square) for p in (left, right)]
+    pieces += [stick(p, p + up, thin, thin * 0.8, is_square) for p in (left, right)]
     style = rng.random()
     levels = np.linspace(rng.uniform(0.2, 0.7), 0.97, int(rng.integers(1, 5)))
     if style < 0.4:  # ladder
         for t in levels:
-            pieces.append(_stick(left + up * t, right + up * t, thin, thin, rng.random() < 0.5))
+            pieces.append(stick(left + up * t, right + up * t, thin, thin, rng.random() < 0.5))
     elif style < 0.65:  # spindles
-        pieces.append(_stick(left + up, right + up, thin * 1.3, thin * 1.3, is_square))
+        pieces.append(stick(left + up, right + up, thin * 1.3, thin * 1.3, is_square))
         for s in np.linspace(0.12, 0.88, int(rng.integers(2, 8))):
             p = left * (1 - s) + right * s
-            pieces.append(_stick(p, p + up, thin * 0.6, thin * 0.6, False))
+            pieces.append(stick(p, p + up, thin * 0.6, thin * 0.6, False))
     else:  # a panel
-        panel = _plank([0, 0, 0], [2 * half[0] * 0.85, thin * 1.5, tall * rng.uniform(0.4, 0.95)])
+        panel = plank([0, 0, 0], [2 * half[0] * 0.85, thin * 1.5, tall * rng.uniform(0.4, 0.95)])
         panel.apply_transform(trimesh.transformations.rotation_matrix(-np.arctan(lean), (1, 0, 0)))
         pieces.append(panel.apply_translation((left + right) / 2 + up * 0.55))
     if rng.random() < 0.35:
         for p in (left, right):
             rest = p + up * rng.uniform(0.3, 0.5)
             tip = np.array([p[0], -half[1] * rng.uniform(0.4, 0.9), rest[2]])
-            pieces.append(_stick(rest, tip, thin, thin, is_square))
-            pieces.append(_stick(tip, [tip[0], tip[1], seat - 0.02], thin, thin, is_square))
+            pieces.append(stick(rest, tip, thin, thin, is_square))
+            pieces.append(stick(tip, [tip[0], tip[1], seat - 0.02], thin, thin, is_square))
     return pieces
 
 
@@ -166,28 +166,28 @@ def shelf(rng: Generator) -> list[Solid]:
     wide, deep, tall = rng.uniform(0.4, 1.2), rng.uniform(0.2, 0.6), rng.uniform(0.3, 1.6)
     board = rng.uniform(0.015, 0.05)
     foot = rng.uniform(0, 0.2) * rng.integers(0, 2)
-    pieces = [_plank([s * wide / 2, 0, foot + tall / 2], [board, deep, tall]) for s in (-1, 1)]
+    pieces = [plank([s * wide / 2, 0, foot + tall / 2], [board, deep, tall]) for s in (-1, 1)]
     if rng.random() < 0.75:
-        pieces.append(_plank([0, deep / 2, foot + tall / 2], [wide, board, tall]))
+        pieces.append(plank([0, deep / 2, foot + tall / 2], [wide, board, tall]))
     levels = np.linspace(0, tall, int(rng.integers(2, 6))) + foot
-    pieces += [_plank([0, 0, z], [wide, deep, board]) for z in levels]
+    pieces += [plank([0, 0, z], [wide, deep, board]) for z in levels]
     if foot > 0.03:
         for x in (-1, 1):
             for y in (-1, 1):
                 corner = [x * wide * 0.45, y * deep * 0.4]
-                pieces.append(_stick([*corner, foot], [*corner, 0], 0.025, 0.02, False))
+                pieces.append(stick([*corner, foot], [*corner, 0], 0.025, 0.02, False))
     for low, top in pairwise(levels):
         room = top - low - board
         if rng.random() < 0.3:  # a door or drawer front
             front = [0, -deep / 2, (low + top) / 2]
-            pieces.append(_plank(front, [wide * 0.98, board, room]))
+            pieces.append(plank(front, [wide * 0.98, board, room]))
             continue
         x = -wide / 2 + board
         while rng.random() < 0.85:  # books and boxes
             size = rng.uniform([0.02, 0.4 * deep, 0.4 * room], [0.15, 0.9 * deep, 0.95 * room])
             if x + size[0] > wide / 2 - board:
                 break
-            pieces.append(_plank([x + size[0] / 2, 0, low + board / 2 + size[2] / 2], size))
+            pieces.append(plank([x + size[0] / 2, 0, low + board / 2 + size[2] / 2], size))
             x += size[0] + rng.choice([0.0, 0.0, 0.1])
     return pieces
 
@@ -216,7 +216,7 @@ def sofa(rng: Generator) -> list[Solid]:
     for s in (-1, 1):
         for t in (-1, 1):
             at = [s * wide * 0.85, t * deep * 0.85]
-            pieces.append(_stick([*at, high * 0.6], [*at, 0], 0.035, 0.025, False))
+            pieces.append(stick([*at, high * 0.6], [*at, 0], 0.035, 0.025, False))
     return pieces
 
 
@@ -224,9 +224,9 @@ def lamp(rng: Generator) -> list[Solid]:
     """Make a lamp: foot, pole, shade; the pole may lean or arch."""
     tall, thin = rng.uniform(0.5, 1.6), rng.uniform(0.012, 0.04)
     foot = rng.uniform(0.12, 0.35)
-    pieces = [_slab(rng, np.full(2, foot), 0.0, rng.uniform(0.02, 0.12), 0.2)]
+    pieces = [slab(rng, np.full(2, foot), 0.0, rng.uniform(0.02, 0.12), 0.2)]
     lean = np.append(rng.normal(size=2) * 0.25 * rng.integers(0, 2), tall)
-    pieces.append(_stick([0, 0, 0.02], lean, thin, thin, False))
+    pieces.append(stick([0, 0, 0.02], lean, thin, thin, False))
     low, high, long = rng.uniform(0.15, 0.45), rng.uniform(0.06, 0.4), rng.uniform(0.2, 0.5)
     z = tall - 0.6 * long
     wall = [[low, z], [high, z + long], [high - 0.02, z + long], [low - 0.02, z], [low, z]]

@@ -2,7 +2,7 @@
 
 Their front surface slopes far away from the viewer, which a network that has only seen closed, upright
 things never dares to say (experiment 7). ``household`` also picks from the modules ``furniture``,
-``creatures`` and ``carved``.
+``creatures``, ``carved``, ``devices``, ``vehicles`` and ``grown``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from .carved import carved
 from .creatures import creature
+from .devices import device
 from .furniture import furniture
+from .grown import grown
 from .shapes import (
     Library,
     Mesh,
@@ -26,10 +28,12 @@ from .shapes import (
     turn,
     unit_sphere,
 )
+from .vehicles import vehicle
 
 SECTIONS = 48
 RINGS = 14
 OUTLINE_STEPS = 40
+SHARES = (0.12, 0.06, 0.1, 0.18, 0.14, 0.14, 0.12, 0.14)  # of the kinds in _upright
 GROUP = 6  # things at most
 TRIES = 12
 
@@ -210,14 +214,11 @@ def group(rng: Generator, library: Library) -> Mesh:
 
 def _upright(rng: Generator) -> Mesh:
     """Pick something that stands by itself."""
-    kind = rng.random()
-    if kind < 0.3:
-        return vessel(rng)
-    if kind < 0.42:
-        return tool(rng)
-    if kind < 0.6:
-        return furniture(rng)
-    mesh = creature(rng) if kind < 0.82 else carved(rng)
+    makers = (vessel, tool, furniture, device, vehicle, grown, creature, carved)
+    kind = int(rng.choice(len(makers), p=SHARES))
+    mesh = makers[kind](rng)
+    if makers[kind] not in (creature, carved):
+        return mesh
     if rng.random() < 0.3:
         return mesh.with_vertices(unit_sphere(relief(rng, mesh.vertices.astype(float), mesh.faces)))
     return mesh

@@ -17,6 +17,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from .batches import Window
+from .muon import MixedOptimiser
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--window", type=int, default=96, help="shards held in memory")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--save-minutes", type=float, default=6.0)
+    parser.add_argument("--muon", action="store_true")
     parser.add_argument("--held-out-count", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     return parser
@@ -104,7 +106,11 @@ def run(course: Course, arguments: argparse.Namespace, rng: Generator) -> None:
     """
     net = course.net
     gains = [group["gain"] for group in course.groups]
-    optimiser = torch.optim.AdamW(course.groups, lr=1e-3, weight_decay=0.01)
+    optimiser = (
+        MixedOptimiser(course.groups)
+        if arguments.muon
+        else torch.optim.AdamW(course.groups, lr=1e-3, weight_decay=0.01)
+    )
     average = {k: v.clone() for k, v in net.state_dict().items()}
     step, hours_before = 0, 0.0
     if arguments.resume:

@@ -110,6 +110,13 @@ def closed_rings(
     return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
 
 
+def outward(solid: trimesh.Trimesh) -> trimesh.Trimesh:
+    """Turn the faces of a closed solid over if they look inwards."""
+    if solid.volume < 0:
+        solid.invert()
+    return solid
+
+
 def joined(pieces: list[trimesh.Trimesh]) -> Mesh:
     """Make one mesh, a part of each piece."""
     offsets = np.cumsum([0, *(len(p.vertices) for p in pieces[:-1])])
