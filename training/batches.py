@@ -153,6 +153,28 @@ def _recoloured(image: Tensor, rng: Generator) -> Tensor:
     return image * gain.float() + float(rng.normal() * 0.05)
 
 
+def _cluttered(image: Tensor, other: Tensor, rng: Generator) -> Tensor:
+    """Put boxes and discs into a background: flat, shaded or cut out of another picture.
+
+    Bright things behind the subject are what cut-outs take for a part of it.
+    """
+    side = image.shape[-1]
+    line = torch.arange(side, dtype=torch.float32)
+    for _ in range(int(rng.integers(1, 9))):
+        half = side * np.exp(rng.uniform(np.log(0.02), np.log(0.25), 2))
+        row, column = rng.uniform(0, side, 2)
+        v, u = ((line - row) / half[0])[:, None], ((line - column) / half[1])[None]
+        is_disc = rng.random() < 0.3
+        inside = (u.square() + v.square() < 1) if is_disc else (u.abs() < 1) & (v.abs() < 1)
+        if rng.random() < 0.25:
+            paint = other
+        else:
+            colour = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1))).float()
+            paint = colour + float(rng.normal() * 0.15) * (u if rng.random() < 0.5 else v)
+        image = torch.where(inside, paint, image)
+    return image
+
+
 def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
     """Augment drawn pictures and decide whose mask is known."""
     image, batch = _tensors(raw)
@@ -169,9 +191,16 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
             image[i] = image[i] * known + 0.5 * (1 - known)
             alpha[i] = known
             batch.has_depth[i] = 0
-        elif batch.has_depth[i] < 0.5 and rng.random() < 0.25:
+            continue
+        kind = rng.random()
+        is_pasted = batch.has_depth[i] < 0.5 and kind < 0.2
+        if is_pasted or kind > 0.7:
             soft = F.avg_pool2d(batch.mask[i], 3, 1, 1)
-            image[i] = image[i] * soft + other[i] * (1 - soft)
+            behind = other[i] if is_pasted else image[i]
+            if kind > 0.7 or kind < 0.1:
+                behind = _cluttered(behind, other[i], rng)
+            image[i] = image[i] * soft + behind * (1 - soft)
+            batch.has_depth[i] = 0
             outside = batch.mask[i] < 0.5
             batch.normals[i] = torch.where(outside, torch.zeros(()), batch.normals[i])
     batch.x = torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
