@@ -59,28 +59,31 @@ def _halved(values: Tensor, mask: Tensor) -> Tensor:
     return F.avg_pool2d(values * mask, 2) / F.avg_pool2d(mask, 2).clamp_min(0.25)
 
 
-def _batch(raw: dict[str, np.ndarray]) -> tuple[Tensor, Tensor, AppearanceBatch]:
+def _batch(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Tensor, AppearanceBatch]:
     """(B, 3, S, S) pictures and (B, 1, S, S) masks beside the batch, whose ``x`` is still empty."""
 
+    def numbers(key: str) -> Tensor:
+        return torch.from_numpy(raw[key]).to(device).float()
+
     def plane(key: str) -> Tensor:
-        return torch.from_numpy(raw[key].astype(np.float32))[:, None]
+        return numbers(key)[:, None]
 
     def colour(key: str) -> Tensor:
-        return torch.from_numpy(raw[key]).permute(0, 3, 1, 2).float() / 255
+        return numbers(key).permute(0, 3, 1, 2) / 255
 
     mask, front = plane("mask"), plane("front")
     weight = F.avg_pool2d(mask, 2)
     batch = AppearanceBatch(
         x=torch.empty(0),
-        weight=torch.where(weight > 0.7, weight, torch.zeros(())),
+        weight=weight.masked_fill(weight <= 0.7, 0),
         front=_halved(front, mask),
         back=_halved(front + plane("thickness"), mask),
         albedo=colour("albedo"),
         hidden=colour("hidden"),
         roughness=plane("roughness") / 255,
         metal=plane("metal") / 255,
-        log_half=torch.from_numpy(raw["half"]).float().log(),
-        is_object=torch.from_numpy(raw["is_object"]).float(),
+        log_half=numbers("half").log(),
+        is_object=numbers("is_object"),
     )
     return colour("image"), mask, batch
 
@@ -91,10 +94,12 @@ def network_input(image: Tensor, alpha: Tensor) -> Tensor:
     return torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
 
 
-def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> AppearanceBatch:
+def training_batch(
+    raw: dict[str, np.ndarray], rng: Generator, device: str = "cpu"
+) -> AppearanceBatch:
     """Augment: mirrored, grey, other hues, other exposure, sloppy cut-outs."""
-    image, mask, batch = _batch(raw)
-    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(image)) < 0.5))
+    image, mask, batch = _batch(raw, device)
+    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(image)) < 0.5)).to(device)
     image[chosen], mask[chosen] = image[chosen].flip(3), mask[chosen].flip(3)
     names = ("weight", "front", "back", "albedo", "hidden", "roughness", "metal")
     for name in names:
@@ -106,22 +111,23 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> AppearanceBatc
             for tensor in (image, batch.albedo, batch.hidden):
                 tensor[i] = tensor[i].mean(0, keepdim=True)
         elif rng.random() < 0.3:
-            order = torch.from_numpy(rng.permutation(3))
+            order = rng.permutation(3).tolist()
             for tensor in (image, batch.albedo, batch.hidden):
                 tensor[i] = tensor[i][order]
-        gain = torch.from_numpy(np.clip(1 + 0.12 * rng.normal(size=(3, 1, 1)), 0.6, 1.4)).float()
+        gain = np.clip(1 + 0.12 * rng.normal(size=(3, 1, 1)), 0.6, 1.4)
+        gain = torch.from_numpy(gain).float().to(device)
         offset = float(rng.normal() * 0.03)
         image[i] = image[i] * gain + offset
         batch.hidden[i] = (batch.hidden[i] * gain + offset).clamp(0, 1)
-        if batch.is_object[i] > 0.5:
+        if raw["is_object"][i] > 0.5:
             alpha[i] = sloppy(mask[i], rng)
     batch.x = _with_places(image, alpha, batch)
     return batch
 
 
-def plain_batch(raw: dict[str, np.ndarray]) -> AppearanceBatch:
+def plain_batch(raw: dict[str, np.ndarray], device: str = "cpu") -> AppearanceBatch:
     """Make a batch without augmentation."""
-    image, mask, batch = _batch(raw)
+    image, mask, batch = _batch(raw, device)
     objects = batch.is_object[:, None, None, None] > 0.5
     batch.x = _with_places(image, torch.where(objects, mask, torch.full_like(mask, 0.5)), batch)
     return batch

@@ -97,28 +97,28 @@ class Window:
         return {key: np.stack([shard[key][i] for shard, i in picks]) for key in self._keys}
 
 
-def _tensors(raw: dict[str, np.ndarray]) -> tuple[Tensor, Batch]:
-    def plane(key: str) -> Tensor:
-        return torch.from_numpy(raw[key].astype(np.float32))[:, None]
+def _tensors(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Batch]:
+    def numbers(key: str) -> Tensor:
+        return torch.from_numpy(raw[key]).to(device).float()
 
-    image = torch.from_numpy(raw["image"]).permute(0, 3, 1, 2).float() / 255
+    image = numbers("image").permute(0, 3, 1, 2) / 255
     batch = Batch(
         x=image,
-        mask=plane("mask"),
-        front=plane("front"),
-        thickness=plane("thickness"),
-        normals=torch.from_numpy(raw["normals"]).permute(0, 3, 1, 2).float() / 127,
-        log_depth=plane("log_depth"),
-        has_depth=torch.from_numpy(raw["has_depth"]).float(),
-        up=torch.from_numpy(raw["up"]).float(),
-        is_object=torch.from_numpy(raw["is_object"]).float(),
+        mask=numbers("mask")[:, None],
+        front=numbers("front")[:, None],
+        thickness=numbers("thickness")[:, None],
+        normals=numbers("normals").permute(0, 3, 1, 2) / 127,
+        log_depth=numbers("log_depth")[:, None],
+        has_depth=numbers("has_depth"),
+        up=numbers("up"),
+        is_object=numbers("is_object"),
     )
     return image, batch
 
 
 def _flip(image: Tensor, batch: Batch, rng: Generator) -> Tensor:
     """Mirror half of the pictures in place, geometry too."""
-    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(image)) < 0.5))
+    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(image)) < 0.5)).to(image.device)
     for name in ("mask", "front", "thickness", "normals", "log_depth"):
         tensor = getattr(batch, name)
         tensor[chosen] = tensor[chosen].flip(3)
@@ -148,9 +148,9 @@ def _recoloured(image: Tensor, rng: Generator) -> Tensor:
     if rng.random() < 0.2:
         image = image.mean(0, keepdim=True).expand(3, -1, -1)
     elif rng.random() < 0.25:
-        image = image[torch.from_numpy(rng.permutation(3))]
+        image = image[rng.permutation(3).tolist()]
     gain = torch.from_numpy(np.clip(1 + 0.2 * rng.normal(size=(3, 1, 1)), 0.5, 1.5))
-    return image * gain.float() + float(rng.normal() * 0.05)
+    return image * gain.float().to(image.device) + float(rng.normal() * 0.05)
 
 
 def _cluttered(image: Tensor, other: Tensor, rng: Generator) -> Tensor:
@@ -159,7 +159,7 @@ def _cluttered(image: Tensor, other: Tensor, rng: Generator) -> Tensor:
     Bright things behind the subject are what cut-outs take for a part of it.
     """
     side = image.shape[-1]
-    line = torch.arange(side, dtype=torch.float32)
+    line = torch.arange(side, dtype=torch.float32, device=image.device)
     for _ in range(int(rng.integers(1, 9))):
         half = side * np.exp(rng.uniform(np.log(0.02), np.log(0.25), 2))
         row, column = rng.uniform(0, side, 2)
@@ -169,22 +169,23 @@ def _cluttered(image: Tensor, other: Tensor, rng: Generator) -> Tensor:
         if rng.random() < 0.25:
             paint = other
         else:
-            colour = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1))).float()
+            colour = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1))).float().to(image.device)
             paint = colour + float(rng.normal() * 0.15) * (u if rng.random() < 0.5 else v)
         image = torch.where(inside, paint, image)
     return image
 
 
-def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
+def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cpu") -> Batch:
     """Augment drawn pictures and decide whose mask is known."""
-    image, batch = _tensors(raw)
+    image, batch = _tensors(raw, device)
     image = _flip(image, batch, rng)
     count = len(image)
-    other = image[torch.from_numpy(rng.permutation(count))]
+    other = image[rng.permutation(count).tolist()]
     alpha = torch.full_like(batch.mask, 0.5)
+    is_object, is_depth_free = raw["is_object"] > 0.5, raw["has_depth"] < 0.5
     for i in range(count):
         image[i] = _recoloured(image[i], rng)
-        if batch.is_object[i] < 0.5:
+        if not is_object[i]:
             continue
         if rng.random() < 0.5:
             known = sloppy(batch.mask[i], rng)
@@ -193,7 +194,7 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
             batch.has_depth[i] = 0
             continue
         kind = rng.random()
-        is_pasted = batch.has_depth[i] < 0.5 and kind < 0.2
+        is_pasted = is_depth_free[i] and kind < 0.2
         if is_pasted or kind > 0.7:
             soft = F.avg_pool2d(batch.mask[i], 3, 1, 1)
             behind = other[i] if is_pasted else image[i]
@@ -202,14 +203,14 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator) -> Batch:
             image[i] = image[i] * soft + behind * (1 - soft)
             batch.has_depth[i] = 0
             outside = batch.mask[i] < 0.5
-            batch.normals[i] = torch.where(outside, torch.zeros(()), batch.normals[i])
+            batch.normals[i] = batch.normals[i].masked_fill(outside, 0)
     batch.x = torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
     return batch
 
 
-def plain_batch(raw: dict[str, np.ndarray], is_mask_known: bool) -> Batch:
+def plain_batch(raw: dict[str, np.ndarray], is_mask_known: bool, device: str = "cpu") -> Batch:
     """Make a batch without augmentation."""
-    image, batch = _tensors(raw)
+    image, batch = _tensors(raw, device)
     alpha = torch.full_like(batch.mask, 0.5)
     if is_mask_known:
         image = image * batch.mask + 0.5 * (1 - batch.mask)

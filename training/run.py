@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--window", type=int, default=96, help="shards held in memory")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--save-minutes", type=float, default=6.0)
-    parser.add_argument("--muon", action="store_true")
+    parser.add_argument("--muon", action="store_true", help="orthogonalised momentum, not AdamW")
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=best, choices=("cpu", "cuda"))
     parser.add_argument("--held-out-count", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     return parser
@@ -75,6 +78,7 @@ def prepared(arguments: argparse.Namespace) -> Generator:
     """Set up logging, threads and seeds."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(arguments.seed)
     return np.random.default_rng(arguments.seed)
 
@@ -105,16 +109,16 @@ def run(course: Course, arguments: argparse.Namespace, rng: Generator) -> None:
     used, and is rewritten every ``arguments.save_minutes``.
     """
     net = course.net
-    gains = [group["gain"] for group in course.groups]
     optimiser = (
         MixedOptimiser(course.groups)
         if arguments.muon
         else torch.optim.AdamW(course.groups, lr=1e-3, weight_decay=0.01)
     )
+    gains = [group["gain"] for group in optimiser.param_groups]
     average = {k: v.clone() for k, v in net.state_dict().items()}
     step, hours_before = 0, 0.0
     if arguments.resume:
-        state = torch.load(arguments.checkpoint, weights_only=True)
+        state = torch.load(arguments.checkpoint, weights_only=True, map_location=arguments.device)
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
         for group, planned in zip(optimiser.param_groups, gains, strict=True):
@@ -122,12 +126,21 @@ def run(course: Course, arguments: argparse.Namespace, rng: Generator) -> None:
         average, step, hours_before = state["ema"], state["step"], state["hours"]
     first_step = step
 
-    window = Window(arguments.shards, arguments.window, rng, course.keys)
+    picks = np.random.default_rng([arguments.seed, first_step])  # drawn from in another thread
+    window = Window(arguments.shards, arguments.window, picks, course.keys)
     while window.refresh(arguments.window) == 0:
         logger.info("waiting for the first shard")
         time.sleep(WAIT)
+
+    def fetch(is_due: bool) -> Raw:
+        if is_due:
+            window.refresh()
+        return window.draw(arguments.batch)
+
+    pool = ThreadPoolExecutor(1)
+    ahead = pool.submit(fetch, False)
     start = saved = time.perf_counter()
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     since = 0
     while True:
         elapsed = (time.perf_counter() - start) / 3600
@@ -151,21 +164,22 @@ def run(course: Course, arguments: argparse.Namespace, rng: Generator) -> None:
                 "step": step,
                 "images_per_s": round(since * arguments.batch / seconds, 1),
                 "shards": window.seen,
-                "train": {k: round(v / max(since, 1), 4) for k, v in sums.items()},
+                "train": {k: round(float(v) / max(since, 1), 4) for k, v in sums.items()},
                 "held_out": held_out,
             }
             logger.info(json.dumps(line))
             sums, since, saved = {}, 0, time.perf_counter()
         if is_last:
+            pool.shutdown()
             break
-        if step % REFRESH == 0:
-            window.refresh()
+        raw = ahead.result()
+        ahead = pool.submit(fetch, step % REFRESH == 0)
         fade = 0.5 * (1 + math.cos(math.pi * min(1.0, elapsed / arguments.hours)))
         warm = min(1.0, (step - first_step + 1) / WARM_UP)
         for group in optimiser.param_groups:
             group["lr"] = group["gain"] * warm * (0.02 + 0.98 * fade)
         net.train()
-        parts = course.losses(window.draw(arguments.batch), rng, elapsed / arguments.hours)
+        parts = course.losses(raw, rng, elapsed / arguments.hours)
         loss = torch.stack([course.weights[name] * value for name, value in parts.items()]).sum()
         optimiser.zero_grad()
         loss.backward()
@@ -176,7 +190,7 @@ def run(course: Course, arguments: argparse.Namespace, rng: Generator) -> None:
         since += 1
         moving_average(average, net, step)
         for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
+            sums[name] = sums.get(name, 0) + value.detach()
         if step % REPORT == 0:
             done = since * arguments.batch / (time.perf_counter() - saved)
             logger.info("step %d loss %.3f %.1f img/s", step, float(loss.detach()), done)

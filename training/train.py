@@ -55,14 +55,14 @@ def halved(batch: Batch, row: int, column: int) -> Batch:
     return replace(batch, **picked)
 
 
-def evaluate(average: dict[str, Tensor], raw: Raw) -> dict[str, float]:
+def evaluate(average: dict[str, Tensor], raw: Raw, device: str) -> dict[str, float]:
     """Score the averaged network on held-out pictures, mask known and not."""
-    net = TwoSidedNet()
+    net = TwoSidedNet().to(device)
     net.load_state_dict(average)
     net.eval()
     result: dict[str, float] = {}
     for is_known in (True, False):
-        batch = plain_batch(raw, is_known)
+        batch = plain_batch(raw, is_known, device)
         with torch.inference_mode():
             outputs = [net(x) for x in batch.x.split(16)]
         maps, pooled = (torch.cat(tensors) for tensors in zip(*outputs, strict=True))
@@ -85,13 +85,14 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = prepared(arguments)
     net = initial_network(arguments.init)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = arguments.device
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     held_out = read_held_out(arguments.held_out, arguments.held_out_count, KEYS)
 
     def step(raw: Raw, rng: Generator, done: float) -> Parts:
-        batch = training_batch(raw, rng)
+        batch = training_batch(raw, rng, device)
         x = batch.x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=arguments.bf16):
             if done < LAST_HALF and rng.random() < arguments.half:
                 maps, pooled = half_resolution(net, x)
                 batch = halved(batch, *rng.integers(0, 2, 2))
@@ -100,7 +101,9 @@ def main() -> None:
         return losses(maps.float(), pooled.float(), batch)
 
     groups = parameter_groups(net, arguments.rate, arguments.fresh_gain)
-    course = Course(net, groups, KEYS, WEIGHTS, step, lambda average: evaluate(average, held_out))
+    course = Course(
+        net, groups, KEYS, WEIGHTS, step, lambda average: evaluate(average, held_out, device)
+    )
     run(course, arguments, rng)
 
 

@@ -37,12 +37,12 @@ LOSSES = {
 }
 
 
-def frozen_network(weights: Path) -> TwoSidedNet:
+def frozen_network(weights: Path, device: str) -> TwoSidedNet:
     """The shipped network, ready to be looked through."""
     net = initial_network(weights).eval()
     net.requires_grad_(False)
     fold_batch_norm(net)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def look(
@@ -96,15 +96,17 @@ def losses(
     }
 
 
-def evaluate(net: TwoSidedNet, average: dict[str, Tensor], raw: Raw) -> dict[str, float]:
+def evaluate(
+    net: TwoSidedNet, average: dict[str, Tensor], raw: Raw, device: str
+) -> dict[str, float]:
     """Average every loss of the averaged decoder over held-out pictures."""
-    decoder = AppearanceDecoder()
+    decoder = AppearanceDecoder().to(device)
     decoder.load_state_dict(average)
     decoder.eval()
     sums: dict[str, list[float]] = {}
     with torch.inference_mode():
         for start in range(0, len(raw["image"]), 16):
-            batch = plain_batch({k: v[start : start + 16] for k, v in raw.items()})
+            batch = plain_batch({k: v[start : start + 16] for k, v in raw.items()}, device)
             parts = losses(*look(net, decoder, batch.x), batch)
             for name, value in parts.items():
                 sums.setdefault(name, []).append(float(value))
@@ -118,22 +120,30 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     rng = prepared(arguments)
-    net = frozen_network(arguments.weights)
+    device = arguments.device
+    net = frozen_network(arguments.weights, device)
     decoder = AppearanceDecoder()
     if arguments.init is not None:
-        decoder.load_state_dict(torch.load(arguments.init, weights_only=True)["ema"])
-    decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        decoder.load_state_dict(
+            torch.load(arguments.init, weights_only=True, map_location="cpu")["ema"]
+        )
+    decoder = decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     held_out = read_held_out(arguments.held_out, arguments.held_out_count, KEYS)
 
     def step(raw: Raw, rng: Generator, _: float) -> Parts:
-        batch = training_batch(raw, rng)
+        batch = training_batch(raw, rng, device)
         return losses(*look(net, decoder, batch.x), batch)
 
     groups: list[dict[str, object]] = [
         {"params": list(decoder.parameters()), "gain": arguments.rate}
     ]
     course = Course(
-        decoder, groups, KEYS, LOSSES, step, lambda average: evaluate(net, average, held_out)
+        decoder,
+        groups,
+        KEYS,
+        LOSSES,
+        step,
+        lambda average: evaluate(net, average, held_out, device),
     )
     run(course, arguments, rng)
 

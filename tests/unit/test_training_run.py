@@ -1,0 +1,112 @@
+"""The training loop: from shards to a checkpoint and on from there, on any device and optimiser."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("trimesh")
+
+from training import train, train_appearance
+from training.batches import Window, plain_batch, training_batch
+from training.export import initial_network
+
+SIDE = 64
+SOON = "0.0002"  # hours: a step or a few
+
+
+def write_shard(folder: Path, count: int = 6) -> None:
+    """Balls of random size and colour, one picture of a place."""
+    rng = np.random.default_rng(0)
+    line = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    u, v = np.meshgrid(line, line)
+    radius = rng.uniform(0.5, 0.9, (count, 1, 1))
+    height = np.sqrt(np.clip(radius**2 - u**2 - v**2, 0, None))
+    mask = height > 0
+    image = np.where(mask[..., None], rng.integers(0, 255, (count, 1, 1, 3)), 128)
+    normals = np.stack(np.broadcast_arrays(u / radius, v / radius, -height / radius), -1)
+    half = (count, SIDE // 2, SIDE // 2)
+    folder.mkdir()
+    np.savez(
+        folder / "shard_0000000.npz",
+        image=image.astype(np.uint8),
+        mask=mask.astype(np.uint8),
+        front=np.where(mask, -height, 0).astype(np.float16),
+        thickness=(2 * height).astype(np.float16),
+        normals=np.round(normals * mask[..., None] * 127).astype(np.int8),
+        log_depth=np.zeros(mask.shape, np.float16),
+        has_depth=(np.arange(count) == 0).astype(np.float32),
+        up=np.tile(np.float32([0, -1, 0]), (count, 1)),
+        is_object=(np.arange(count) > 0).astype(np.float32),
+        half=np.full(count, 0.3, np.float32),
+        albedo=rng.integers(0, 255, (*half, 3)).astype(np.uint8),
+        hidden=rng.integers(0, 255, (*half, 3)).astype(np.uint8),
+        roughness=np.full(half, 128, np.uint8),
+        metal=np.zeros(half, np.uint8),
+    )
+
+
+def run(monkeypatch: pytest.MonkeyPatch, module, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+    module.main()
+
+
+@pytest.mark.parametrize("optimiser", [(), ("--muon",)])
+def test_it_trains_saves_and_goes_on(tmp_path: Path, monkeypatch, optimiser) -> None:
+    shards, held_out, checkpoint = tmp_path / "s", tmp_path / "h", tmp_path / "c.pt"
+    write_shard(shards)
+    write_shard(held_out)
+    common = (shards, held_out, checkpoint, "--hours", SOON, "--batch", 3, "--threads", 1)
+    run(monkeypatch, train, *common, "--no-bf16", *optimiser)
+    first = torch.load(checkpoint, weights_only=True)
+    assert first["step"] > 0
+    assert all(np.isfinite(v) for v in first["held_out"].values())
+    run(monkeypatch, train, *common, "--no-bf16", "--resume", *optimiser)
+    second = torch.load(checkpoint, weights_only=True)
+    assert second["step"] > first["step"]
+    assert second["hours"] > first["hours"]
+    moved = [k for k, v in second["ema"].items() if not torch.equal(v, first["ema"][k])]
+    assert any("core.e.4" in k for k in moved)
+    initial_network(checkpoint)  # what comes next, export, can read it
+
+
+def test_the_appearance_decoder_trains_on_the_shipped_network(tmp_path: Path, monkeypatch) -> None:
+    shards, held_out, checkpoint = tmp_path / "s", tmp_path / "h", tmp_path / "c.pt"
+    write_shard(shards)
+    write_shard(held_out)
+    common = (shards, held_out, checkpoint, "--hours", SOON, "--batch", 2, "--threads", 1)
+    run(monkeypatch, train_appearance, *common)
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["step"] > 0
+    assert np.isfinite(state["held_out"]["hidden"])
+
+
+def test_only_the_subject_and_its_truth_survive_a_new_background(tmp_path: Path) -> None:
+    write_shard(tmp_path / "s")
+    window = Window(tmp_path / "s", 1, np.random.default_rng(0))
+    window.refresh()
+    raw = window.draw(64)
+    plain = plain_batch(raw, is_mask_known=False)
+    batch = training_batch(raw, np.random.default_rng(1))
+    is_told = batch.x[:, 3].abs().amax((1, 2)) > 0
+    objects = batch.is_object > 0.5
+    assert 0.3 < is_told[objects].float().mean() < 0.7
+    assert not is_told[~objects].any()
+    assert torch.equal(batch.mask.sum((1, 2, 3)), plain.mask.sum((1, 2, 3)))  # mirrored at most
+    inside = batch.mask.expand_as(batch.normals) > 0.5
+    assert (batch.normals.abs().sum(1, keepdim=True) > 0)[batch.mask > 0.5].all()
+    outside = ~inside & objects[:, None, None, None]
+    behind = (batch.x[:, :3] * outside)[objects & ~is_told]
+    spread = behind.flatten(1).std(1)
+    assert spread.max() > 3 * spread.min()  # some got things behind them, some did not
+
+
+def test_the_same_seed_augments_alike(tmp_path: Path) -> None:
+    write_shard(tmp_path / "s")
+    window = Window(tmp_path / "s", 1, np.random.default_rng(0))
+    window.refresh()
+    raw = window.draw(8)
+    a, b = (training_batch(raw, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(a.x, b.x)
