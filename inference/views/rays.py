@@ -26,14 +26,12 @@ class Rays:
         direction: (N, 3) float32 in the camera's axes, z = 1.
         colour: (N, 3) uint8 sRGB.
         mask: (N,) float32 0 background to 1 subject; -1 where the view has no mask.
-        radius: Half a pixel's width at unit depth, of the typical view.
     """
 
     view: NDArray[np.int16]
     direction: Floats
     colour: NDArray[np.uint8]
     mask: Floats
-    radius: float
 
 
 def gathered_rays(
@@ -56,14 +54,7 @@ def gathered_rays(
     number, direction, colour, mask = (
         np.concatenate([part[k] for part in parts]) for k in range(4)
     )
-    radius = float(np.median([0.5 * _step(view, side) for view in views]))
-    return Rays(number, direction, colour, mask, radius)
-
-
-def _step(view: View, side: int) -> float:
-    """Width of a pixel at unit depth, once the picture is scaled."""
-    longest = max(view.camera.width, view.camera.height)
-    return max(longest / side, 1.0) / view.focal_px
+    return Rays(number, direction, colour, mask)
 
 
 def _of_view(

@@ -49,7 +49,6 @@ TOLERANCE = 0.01  # of depth
 PLACE_TOLERANCE = 0.015
 SMOOTHING = 3
 SMALLEST_PART = 0.02
-SMALLEST_UNMASKED = 0.2  # what stands around a thing without masks is not of it
 AGREED = 2  # depth maps with which a surface counts as measured, and is held while it is refined
 COLOURS_LEARNT = 0.15  # of a refinement: before, a preview takes its colours from the pictures
 BEYOND = 3.0  # how much further than the box depth is sought, where no mask tells the subject
