@@ -70,6 +70,7 @@ class ModelEntry:
         config: Keyword arguments of the module's ``load`` beyond path, device and dtype.
         is_heavy: Auto avoids it on the processor while a lighter one is installed.
         needs_gpu: Auto never takes it on the processor, where it would run for an hour or more.
+        has_colours: What it draws is coloured all round.
         caveat: What an artist should know before using it, or empty.
     """
 
@@ -88,6 +89,7 @@ class ModelEntry:
     config: tuple[tuple[str, object], ...] = ()
     is_heavy: bool = False
     needs_gpu: bool = False
+    has_colours: bool = False
     caveat: str = ""
 
     @property
@@ -530,6 +532,7 @@ CATALOGUE: tuple[ModelEntry, ...] = (
         gpu_mb=3000,
         cpu_mb=5000,
         is_heavy=True,
+        has_colours=True,
     ),
     ModelEntry(
         id="realesrgan-x4plus",

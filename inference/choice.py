@@ -6,7 +6,7 @@ replaced by something else; Auto takes the best that is installed, fits and may 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,6 +93,28 @@ def choose(
             is_possible=False,
         )
     return Choice(wanted, f"{entry.label} runs: you chose it{_warning(entry, memory)}.")
+
+
+def choose_all(
+    wanted: Mapping[Task, str], installed: Collection[str], memory: Memory, kind: Kind = "unknown"
+) -> dict[Task, Choice]:
+    """Decide what runs at several stages, of which one may leave another nothing to do.
+
+    Args:
+        wanted: What is wanted at each stage; this and the others as for ``choose``.
+        installed: Ids.
+        memory: What is free.
+        kind: What the picture shows.
+    """
+    choices: dict[Task, Choice] = {
+        task: choose(task, name, installed, memory, kind) for task, name in wanted.items()
+    }
+    drawn = choices.get("object")
+    if kind == "object" and drawn is not None and drawn.model is not None and "inpaint" in choices:
+        entry = model(drawn.model)
+        if entry.has_colours:
+            choices["inpaint"] = Choice(None, f"{entry.label} colours the far side itself.")
+    return choices
 
 
 def known(task: Task) -> tuple[str, ...]:

@@ -315,6 +315,7 @@ def _draw_object(
             request.size_m,
             steps.stage,
             Finish(delight=request.shaping.delight, relief=request.shaping.bump),
+            lambda colours, cover: _far_side(network, colours, cover),
         )
         return placed, getattr(drawn.field, "is_faint", False)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 
 from ..inference.catalogue import Task
-from ..inference.choice import Choice, Kind, choose
+from ..inference.choice import Choice, Kind, choose_all
 from ..inference.memory import free_memory
 from ..inference.weights import installed_ids
 from ..operators.options import ReconstructionOptions
@@ -34,10 +34,10 @@ def views_choice(photos: ImageToMeshPhotos) -> Choice:
 def _chosen(wanted: dict[Task, str], kind: Kind) -> dict[Task, Choice]:
     installed = installed_ids(models_folder())
     memory = free_memory(preferred_device().lower(), may_wait=False)
-    return {
-        task: choose(task, name.lower() if name.isupper() else name, installed, memory, kind)
-        for task, name in wanted.items()
+    names: dict[Task, str] = {
+        task: name.lower() if name.isupper() else name for task, name in wanted.items()
     }
+    return choose_all(names, installed, memory, kind)
 
 
 def property_name(task: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import signal
 import threading
 import time
@@ -29,7 +30,7 @@ class LoopbackHub:
     """Serves files the way the hub does: a redirect to another host, hashes in headers, ranges.
 
     Attributes:
-        files: "owner/name/path" -> content.
+        files: "owner/name/path" -> content; large ones may be mapped files.
         small: Files that the hub keeps itself: no redirect, and an ETag that is no sha256.
         cuts: For each transfer in turn, after how many bytes the connection breaks; then it holds.
         answers: Statuses with headers that come, in turn, instead of an answer.
@@ -40,7 +41,7 @@ class LoopbackHub:
         token: Only those who send it get files.
     """
 
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes | mmap.mmap] = field(default_factory=dict)
     small: set[str] = field(default_factory=set)
     cuts: list[int] = field(default_factory=list)
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
@@ -50,7 +51,7 @@ class LoopbackHub:
     silent_after: int | None = None
     token: str | None = None
     seen: list[Seen] = field(default_factory=list)
-    hashed: dict[str, tuple[bytes, str, str]] = field(default_factory=dict)
+    hashed: dict[str, tuple[bytes | mmap.mmap, str, str]] = field(default_factory=dict)
     address: str = ""
     far_address: str = ""
     is_closing: threading.Event = field(default_factory=threading.Event)
@@ -142,7 +143,12 @@ class LoopbackHub:
         return known[1:]
 
     def _send(
-        self, handler: BaseHTTPRequestHandler, content: bytes, *, is_head: bool, etag: str
+        self,
+        handler: BaseHTTPRequestHandler,
+        content: bytes | mmap.mmap,
+        *,
+        is_head: bool,
+        etag: str,
     ) -> None:
         begin = 0
         wanted = handler.headers.get("Range")

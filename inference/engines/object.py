@@ -157,7 +157,9 @@ def build_object(
     side = observation.colour.shape[0]
     mask = enlarge(pictured, side, side)
     is_ahead = is_frontal and not is_turned
-    dress = Dress(observation.colour, mask, observation.up, _behind(observation), is_ahead)
+    behind = observation.back_colour
+    elsewhere = None if behind is None else colours_behind(behind, view)
+    dress = Dress(observation.colour, mask, observation.up, elsewhere, is_ahead)
     return finish_object(positions, faces, view, dress, texture_size, size_m, stage, frame, finish)
 
 
@@ -268,11 +270,13 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _behind(observation: Observation) -> Callable[[Floats], Floats] | None:
-    """Colours of what the picture does not show, from what the far side looks like."""
-    back, view = observation.back_colour, observation.view
-    if back is None:
-        return None
+def colours_behind(back: Floats, view: CropView) -> Callable[[Floats], Floats]:
+    """Colours by place in the view frame of what the picture does not show.
+
+    Args:
+        back: (B, B, 3) 0..1 what the far side looks like, seen from the front through the thing.
+        view: The crop's camera.
+    """
 
     def colours(points: Floats) -> Floats:
         where = view.crop_coordinates(points, len(back))

@@ -2,7 +2,8 @@
 
 The field may be TripoSR's triplane or any other that obeys ``field.protocol``: it is contoured,
 turned until its outline covers the subject in the picture, and painted with the picture where that
-sees it, and with the field's own colours (or, without those, what the rim shows) elsewhere.
+sees it. Elsewhere it has the field's own colours; where it has none, what the far side is imagined
+to look like.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from ..surface.nets import smooth
 from ..surface.parts import keep_solid_parts
 from ..texture.material import Finish
 from .matching import Placement, place_in_view
-from .object import CELLS, Dress, ObjectResult, Stage, finish_object
+from .object import CELLS, Dress, ObjectResult, Stage, colours_behind, finish_object
 
 Floats = NDArray[np.float32]
 Axes = Literal["triposr", "triposg"]
+Imagine = Callable[[Floats, Floats], Floats | None]
 
 MASK_SIDE = 512  # of the crop's mask in pixels, at most
 SMALLEST_PART = 0.004  # share of the largest part's volume under which a loose part is dust
@@ -87,6 +89,7 @@ def build_from_field(
     size_m: float,
     stage: Stage,
     finish: Finish | None = None,
+    imagine: Imagine | None = None,
 ) -> PlacedResult:
     """Contour a field, match it to its picture, unwrap and paint it.
 
@@ -100,6 +103,9 @@ def build_from_field(
         stage: Called with the name of each stage as it begins; gives a function to report that
             stage's finished share with, which raises to cancel.
         finish: Which maps the material gets.
+        imagine: From the crop's colours (C, C, 3) and its mask (C, C) to what the far side looks
+            like, (B, B, 3) seen from the front through the thing, or None where that is not known;
+            asked only when the field has no colours.
 
     Raises:
         CutOutError: When nothing solid is in the field.
@@ -122,6 +128,9 @@ def build_from_field(
     mask = _crop(subject.mask[..., None], subject, len(colour), 0.0)[..., 0]
     up = (placement.rotation @ -AXES[axes][1]).astype(np.float32)
     paint = _field_colours(field, placement, view, seen, quads, colour, mask)
+    if paint is None and imagine is not None:
+        behind = imagine(colour, mask)
+        paint = None if behind is None else colours_behind(behind, view)
     dress = Dress(colour, mask, up, paint)
     result = finish_object(seen, quads, view, dress, texture_size, size_m, stage, finish=finish)
     return PlacedResult(result, placement.overlap)

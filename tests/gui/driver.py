@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -625,18 +626,22 @@ def hub_models() -> Script:
             "sizes": [file.size for file in entry.files],
         }
         contents = {
-            f"{entry.repo}/{part.path}": (FOLDER / file).read_bytes()
+            f"{entry.repo}/{part.path}": mapped(FOLDER / file)
             for part, file in zip(entry.files, files, strict=True)
         }
         for file in files:  # gigabytes that the disk need not hold twice
             (FOLDER / file).unlink()
         with LoopbackHub(files=contents) as hub:
             os.environ["HF_ENDPOINT"] = hub.address
+            for part in entry.files:  # counted already: the first answer need not wait for it
+                path = f"{entry.repo}/{part.path}"
+                hub.hashed[path] = contents[path], part.sha256, part.sha256[:40]
             yield from press("download_model", model=name)
             succeeded(f"The download of {name}")
             found["transfers"] = [seen.path for seen in hub.seen if seen.method == "GET"][1::2]
             hub.hashed.clear()
-        contents.clear()
+        while contents:
+            contents.popitem()[1].close()  # only now the disk has the room again
         yield from press("verify_model", model=name)
         succeeded(f"The check of {name}")
         found["checked"] = list(session().last_summary)
@@ -651,6 +656,12 @@ def hub_models() -> Script:
             yield from press(button, **options)
         except RuntimeError as error:
             found["refusal"] = str(error)
+
+
+def mapped(path: Path) -> mmap.mmap:
+    """A file's content, gigabytes of which need no memory."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def note_listed_models() -> Script:
@@ -686,9 +697,9 @@ def stand_in(name: str, files: list[str]):
     known = catalogue.CATALOGUE[number]
     parts = []
     for file, given in zip(known.files, files, strict=True):
-        content = (FOLDER / given).read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        parts.append(catalogue.ModelFile(file.path, len(content), sha256))
+        with mapped(FOLDER / given) as content:
+            sha256 = hashlib.sha256(content).hexdigest()
+            parts.append(catalogue.ModelFile(file.path, len(content), sha256))
     entry = dataclasses.replace(
         known,
         repo=f"owner/{name}",

@@ -1,8 +1,8 @@
 """Which network runs at a stage, and what the artist reads about it."""
 
 import pytest
-from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, models_for
-from image_to_mesh.inference.choice import BUILT_IN, UNUSED, choose, known
+from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, Task, models_for
+from image_to_mesh.inference.choice import BUILT_IN, UNUSED, choose, choose_all, known
 from image_to_mesh.inference.memory import Memory
 
 CARD = Memory(16000, 8000, has_card=True)
@@ -72,6 +72,18 @@ def test_what_a_scene_or_an_object_has_no_use_for_is_not_said_to_run():
                 choice = choose(task, entry.id, installed, CARD, kind)
                 assert (choice.model, choice.is_possible) == (None, True)
                 assert "no" in choice.sentence or "as it is" in choice.sentence
+
+
+def test_a_network_that_colours_all_sides_leaves_nothing_to_paint():
+    there = {"triposr", "triposg", "big-lama"}
+    wanted: dict[Task, str] = {"object": "triposr", "inpaint": "big-lama"}
+    painted = choose_all(wanted, there, CARD, "object")["inpaint"]
+    assert (painted.model, painted.is_possible) == (None, True)
+    assert painted.sentence == "TripoSR colours the far side itself."
+    plain: dict[Task, str] = {"object": "triposg", "inpaint": "big-lama"}
+    assert choose_all(plain, there, CARD, "object")["inpaint"].model == "big-lama"
+    assert choose_all(wanted, there, CARD, "unknown")["inpaint"].model == "big-lama"
+    assert choose_all(wanted, there - {"triposr"}, CARD, "object")["inpaint"].model == "big-lama"
 
 
 def test_a_network_for_views_only_helps_where_matching_fails():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -173,15 +174,17 @@ def test_a_cut_out_network_that_finds_nothing(install) -> None:
         run("object")
 
 
+@dataclass
 class Ball:
-    """A ball with a bright and a dark half: negative inside."""
+    """A ball with a bright and a dark half, unless it has no colours: negative inside."""
 
-    bounds = Bounds(np.full(3, -0.87, np.float32), np.full(3, 0.87, np.float32))
+    has_colours: bool = True
+    bounds: ClassVar[Bounds] = Bounds(np.full(3, -0.87, np.float32), np.full(3, 0.87, np.float32))
 
     def query(self, points: np.ndarray) -> FieldSample:
         colours = np.where(points[:, 2:] > 0, np.float32(0.8), np.float32([[0.2, 0.4, 0.4]]))
         distance = np.linalg.norm(points, axis=1).astype(np.float32) - np.float32(0.6)
-        return FieldSample(distance, colours.astype(np.float32))
+        return FieldSample(distance, colours.astype(np.float32) if self.has_colours else None)
 
     def gradient(self, points: np.ndarray) -> np.ndarray:
         return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
@@ -189,14 +192,15 @@ class Ball:
 
 @dataclass
 class Drawn:
-    """Stands in for TripoSG."""
+    """Stands in for TripoSG, which has no colours, or for TripoSR."""
 
+    has_colours: bool = True
     asked: list = field(default_factory=list)
 
     def estimate(self, rgb, mask, report, *, advance=None, **options) -> Reconstructed:
         self.asked.append(options)
         report()
-        return Reconstructed(Ball(), WIDTH / 2 - 50, HEIGHT / 2 - 50, 100.0, 7)
+        return Reconstructed(Ball(self.has_colours), WIDTH / 2 - 50, HEIGHT / 2 - 50, 100.0, 7)
 
 
 def test_an_installed_object_network_draws_the_solid(install) -> None:
@@ -284,3 +288,27 @@ def test_the_far_side_is_imagined_inside_the_outline_only(install) -> None:
     assert 0.15 < is_green.mean() < 0.7
     assert result.archive is not None
     assert unpack(result.archive).observation.back_colour is not None
+
+
+def test_the_far_side_of_a_drawn_solid_is_imagined_when_it_has_no_colours(install) -> None:
+    network = Green()
+    install("triposg", Drawn(has_colours=False))
+    install("big-lama", network)
+    install("birefnet-lite", Matte())
+    result = run("object", object="triposg")
+    (hole,) = network.holes
+    assert 0.2 < hole.mean() < 0.6
+    colours = result.material.base_color.reshape(-1, 3).astype(int)
+    is_green = (colours[:, 1] > 200) & (colours[:, 0] < 60) & (colours[:, 2] < 60)
+    assert 0.15 < is_green.mean() < 0.7
+    assert "big-lama" in result.model
+
+
+def test_a_drawn_solid_with_colours_of_its_own_keeps_them(install) -> None:
+    network = Green()
+    install("triposg", Drawn())
+    install("big-lama", network)
+    install("birefnet-lite", Matte())
+    result = run("object", object="triposg")
+    assert not network.holes
+    assert "big-lama" not in result.model
