@@ -95,7 +95,7 @@ class PhotoOptions:
     )
     elevation: FloatProperty(
         name="Elevation",
-        description="For Sides: how high the camera looked down from",
+        description="For Sides: how steeply the camera looked down",
         default=0.0,
         min=math.radians(-80.0),
         max=math.radians(80.0),
@@ -127,8 +127,8 @@ class PhotoOptions:
     )
     is_measured: BoolProperty(
         name="Measure Size",
-        description="Find the true size by an installed network for metric depth, chosen at Depth;"
-        " Scale to Distance is more exact",
+        description="Find the true size by the photos' GPS positions or else by an installed network"
+        " for metric depth, chosen at Depth; Scale to Distance is more exact",
         default=False,
         options={"SKIP_SAVE"},
     )
