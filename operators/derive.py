@@ -7,7 +7,12 @@ import bpy
 from bpy.props import IntProperty
 
 from .scene.build import make_active
-from .scene.points import add_vertices, sample_surface
+from .scene.points import (
+    add_vertices,
+    can_convert_to_points,
+    sample_surface,
+    show_as_points,
+)
 from .scene.volume import add_volume
 
 
@@ -55,6 +60,9 @@ class IMAGE_TO_MESH_OT_add_point_cloud(_FromMesh, bpy.types.Operator):
         mesh = cloud.data
         assert isinstance(mesh, bpy.types.Mesh)
         make_active(context.view_layer, cloud)
+        if not can_convert_to_points():
+            show_as_points(cloud)
+            return {"FINISHED"}
         bpy.ops.object.convert(target="POINTCLOUD")  # no other way works in every version
         if cloud.type != "POINTCLOUD":
             bpy.data.meshes.remove(mesh)

@@ -91,6 +91,36 @@ def add_vertices(
     return cloud
 
 
+def can_convert_to_points() -> bool:
+    """Whether this Blender makes objects of the type Point Cloud out of meshes; 4.2 does not."""
+    targets = bpy.ops.object.convert.get_rna_type().properties["target"].enum_items
+    return "POINTCLOUD" in targets.keys()  # noqa: SIM118
+
+
+def show_as_points(obj: bpy.types.Object) -> None:
+    """Draw and render the vertices that ``add_vertices`` made as points, by Geometry Nodes."""
+    tree = bpy.data.node_groups.new(f"{obj.name} as Points", "GeometryNodeTree")
+    for direction in ("INPUT", "OUTPUT"):
+        tree.interface.new_socket("Geometry", in_out=direction, socket_type="NodeSocketGeometry")
+    kinds = ("NodeGroupInput", "GeometryNodeMeshToPoints", "GeometryNodeSetMaterial")
+    start, points, paint = (tree.nodes.new(kind) for kind in kinds)
+    end = tree.nodes.new("NodeGroupOutput")
+    radius = tree.nodes.new("GeometryNodeInputNamedAttribute")
+    radius.inputs["Name"].default_value = "radius"
+    tree.links.new(start.outputs[0], points.inputs["Mesh"])
+    tree.links.new(radius.outputs["Attribute"], points.inputs["Radius"])
+    tree.links.new(points.outputs[0], paint.inputs["Geometry"])
+    tree.links.new(paint.outputs[0], end.inputs[0])
+    mesh = obj.data
+    assert isinstance(mesh, bpy.types.Mesh)
+    paint.inputs["Material"].default_value = mesh.materials[0] if mesh.materials else None
+    for column, node in enumerate((start, points, paint, end)):
+        node.location = (200 * column, 0)
+    radius.location = (0, -150)
+    modifier = obj.modifiers.new("Points", "NODES")
+    modifier.node_group = tree
+
+
 def _loop_triangles(mesh: bpy.types.Mesh, what: str) -> NDArray[np.int32]:
     """(T, 3) vertices or corners ("loops") of a mesh's triangles."""
     mesh.calc_loop_triangles()

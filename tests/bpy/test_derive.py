@@ -7,7 +7,12 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from image_to_mesh.operators.scene.points import sample_surface
+from image_to_mesh.operators.scene.points import (
+    add_vertices,
+    can_convert_to_points,
+    sample_surface,
+    show_as_points,
+)
 
 
 @pytest.fixture
@@ -43,8 +48,9 @@ def test_point_cloud_object(box):
     bpy.context.view_layer.update()
     assert bpy.ops.image_to_mesh.add_point_cloud(count=3000) == {"FINISHED"}
     cloud = bpy.context.object
-    assert (cloud.type, cloud.name) == ("POINTCLOUD", "chair Points")
-    assert len(cloud.data.points) == 3000
+    is_own_type = can_convert_to_points()
+    assert (cloud.type, cloud.name) == ("POINTCLOUD" if is_own_type else "MESH", "chair Points")
+    assert len(cloud.data.points if is_own_type else cloud.data.vertices) == 3000
     assert tuple(cloud.matrix_world.translation) == (1, 2, 3)
     names = set(cloud.data.attributes.keys())
     assert {"position", "radius", "Color", "surface_normal"} <= names
@@ -52,6 +58,21 @@ def test_point_cloud_object(box):
     assert radius == pytest.approx(0.7 * np.sqrt(2.48 / 3000), rel=1e-3)
     assert box.type == "MESH"
     assert not [mesh for mesh in bpy.data.meshes if mesh.users == 0]
+
+
+def test_where_blender_has_no_such_object_the_points_are_shown_by_nodes(box):
+    """Blender 4.2; what is drawn and rendered is the same in all versions."""
+    cloud = add_vertices(bpy.context.scene, box, sample_surface(box, 500, 0))
+    show_as_points(cloud)
+    graph = bpy.context.evaluated_depsgraph_get()
+    shown = [
+        [(len(i.object.data.points), i.object.data.attributes["radius"].data[0].value)]
+        + [m.name for m in i.object.data.materials]
+        for i in graph.object_instances
+        if i.object.type == "POINTCLOUD"
+    ]
+    radius = cloud.data.attributes["radius"].data[0].value
+    assert shown == [[(500, pytest.approx(radius)), cloud.data.materials[0].name]]
 
 
 def test_a_mesh_without_a_picture_gives_points_without_colours(box):
