@@ -25,7 +25,9 @@ SLAB = 400_000  # voxels worked on at once; bounds memory
 TRUNCATION = 3.0  # cells on either side of a depth map within which it is averaged
 LENIENT = 0.04  # share of the views that may wrongly exclude a voxel
 MASK_SLACK = 0.6  # pixels that silhouettes are widened by: masks and cameras are never exact
-BEHIND = 6.0  # cells behind a surface after which it says nothing any more about a place's voxels
+JUMP = 1.1  # ratio of the depths of neighbouring pixels from which they are of two surfaces
+SLOPE_WINDOW = 5  # pixels over which a surface's slope is averaged
+MOST_GRAZING = 0.1  # least share of the way along the view axis that a surface's distance is
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +174,16 @@ def integrate(maps: Sequence[DepthMap], grid: Grid, report: Callable[[float], No
     count = grid.size
     distance, weight = np.zeros(count, np.float32), np.zeros(count, np.float32)
     through, behind = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+    facing = [facing_of(depth_map) for depth_map in maps]
     for start in range(0, count, SLAB):
         stop = min(start + SLAB, count)
         points = grid.points(start, stop)
         part = slice(start, stop)
         for number, depth_map in enumerate(maps):
             report((start + (stop - start) * number / len(maps)) / count)
-            found, here = _depth_at(depth_map, points)
+            found, here, square = _depth_at(depth_map, facing[number], points)
             known = found > 0
-            offset = (found - here) / np.float32(grid.spacing)
+            offset = (found - here) * square / np.float32(grid.spacing)
             near = known & (np.abs(offset) < TRUNCATION)
             distance[part] += np.where(near, offset, 0)
             weight[part] += near
@@ -193,8 +196,40 @@ def integrate(maps: Sequence[DepthMap], grid: Grid, report: Callable[[float], No
     return Evidence(distance.astype(np.float32), weight, through, behind)
 
 
-def _depth_at(depth_map: DepthMap, points: Floats) -> tuple[Floats, Floats]:
-    """Depth that the map shows in the direction of each point (0 unknown), and the point's own.
+def facing_of(depth_map: DepthMap) -> Floats:
+    """(h, w) how far a surface is from a point, as a share of how far along the view axis.
+
+    One where the surface is square to the axis, and little where it is seen at a grazing angle, as
+    ground ahead is. One over depth is linear across the picture of a plane: with gradient (a, b) per
+    pixel and c at the picture's middle, (a f, b f, c) is the plane's normal over its distance, for a
+    focal length of f pixels.
+    """
+    depth, camera = depth_map.depth, depth_map.camera
+    height, width = depth.shape
+    focal = np.float32(camera.width / 2 / np.tan(camera.fov_x / 2))
+    inverse = np.where(depth > 0, 1 / np.maximum(depth, 1e-9), 0).astype(np.float32)
+    x = np.arange(width, dtype=np.float32) + np.float32(0.5 - width / 2)
+    y = np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - height / 2)
+    a, b = _slope(inverse), _slope(inverse.T).T
+    normal = np.sqrt((a * focal) ** 2 + (b * focal) ** 2 + (inverse - a * x - b * y) ** 2)
+    return np.clip(inverse / np.maximum(normal, 1e-12), MOST_GRAZING, 1.0).astype(np.float32)
+
+
+def _slope(inverse: Floats) -> Floats:
+    """(h, w) mean step per pixel along rows of one over depth, without jumps and unknown pixels."""
+    before, after = inverse[:, :-1], inverse[:, 1:]
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    even = np.pad(((low > 0) & (high < JUMP * low)).astype(np.float32), ((0, 0), (0, 1)))
+    step = np.pad(after - before, ((0, 0), (0, 1))) * even
+    window = (SLOPE_WINDOW, SLOPE_WINDOW)
+    border = cv2.BORDER_CONSTANT
+    total = np.asarray(cv2.blur(step, window, borderType=border), np.float32)
+    count = np.asarray(cv2.blur(even, window, borderType=border), np.float32)
+    return np.where(count > 1e-6, total / np.maximum(count, 1e-6), 0).astype(np.float32)
+
+
+def _depth_at(depth_map: DepthMap, facing: Floats, points: Floats) -> tuple[Floats, Floats, Floats]:
+    """Depth that the map shows in the direction of each point (0 unknown), the point's own, facing.
 
     Between pixels depth is interpolated, except across jumps and holes, where the nearest counts.
     """
@@ -203,7 +238,7 @@ def _depth_at(depth_map: DepthMap, points: Floats) -> tuple[Floats, Floats]:
     height, width = image.shape
     x, y = where[:, 0] - 0.5, where[:, 1] - 0.5
     seen = (here > 1e-6) & (x >= -0.5) & (y >= -0.5) & (x < width - 0.5) & (y < height - 0.5)
-    found = np.zeros(len(points), np.float32)
+    found, square = np.zeros((2, len(points)), np.float32)
     x, y = np.clip(x[seen], 0, width - 1.001), np.clip(y[seen], 0, height - 1.001)
     column, row = x.astype(np.int64), y.astype(np.int64)
     u, v = (x - column).astype(np.float32), (y - row).astype(np.float32)
@@ -214,9 +249,10 @@ def _depth_at(depth_map: DepthMap, points: Floats) -> tuple[Floats, Floats]:
     upper = corners[0] * (1 - u) + corners[1] * u
     lower = corners[2] * (1 - u) + corners[3] * u
     smooth = upper * (1 - v) + lower * v
-    nearest = corners[(v > 0.5).astype(np.int64) * 2 + (u > 0.5), np.arange(len(u))]
-    found[seen] = np.where((low > 0) & (high < 1.03 * low), smooth, nearest)
-    return found, here
+    nearest = at + (v > 0.5) * width + (u > 0.5)
+    found[seen] = np.where((low > 0) & (high < JUMP * low), smooth, flat[nearest])
+    square[seen] = facing.ravel()[nearest]
+    return found, here, square
 
 
 def fuse(
@@ -226,7 +262,7 @@ def fuse(
     floor: float | None,
     *,
     is_object: bool,
-) -> tuple[GridField, NDArray[np.bool_]]:
+) -> GridField:
     """Decide every sample.
 
     Args:
@@ -237,7 +273,7 @@ def fuse(
         is_object: Fill what no view reaches; a place stays open there.
 
     Returns:
-        The field, and (X, Y, Z) True where depth maps saw the surface.
+        Distances, cut off at ``TRUNCATION`` cells.
     """
     value = np.where(evidence.weight > 0, evidence.distance, 0).astype(np.float32)
     value = np.clip(value, -TRUNCATION, TRUNCATION)
@@ -252,15 +288,15 @@ def fuse(
     # One or two maps against many that see through are mistakes of those maps.
     few = ~unknown & (through > 3 * (evidence.weight + behind) + 2)
     value[few] = TRUNCATION
+    cube = _smoothed(value.reshape(grid.shape))
+    # The hull and the ground are smooth already, and smoothing them along would take away what is
+    # thin: handles, plates, and the edges of feet.
     if outside is not None:
-        value = np.maximum(value, np.clip(outside, -TRUNCATION, TRUNCATION))
-    cube = value.reshape(grid.shape)
-    observed = (evidence.weight > 0).reshape(grid.shape)
-    cube = _smoothed(cube)
+        cut = np.clip(outside, -TRUNCATION, TRUNCATION)
+        cube = np.maximum(cube, cut.reshape(grid.shape).astype(np.float32))
     if is_object and floor is not None:
         # The cut is a little above the floor, so that the floor itself does not come along; where
-        # silhouettes leave it out, the cut only ends what no picture sees from below. It is smooth
-        # already, and smoothing it along would take away what is flat: plates, and the edges of feet.
+        # silhouettes leave it out, the cut only ends what no picture sees from below.
         lift = 1.5 if outside is None else 0.0
         y = grid.origin[1] + np.arange(grid.shape[1], dtype=np.float32) * np.float32(grid.spacing)
         above = (y - np.float32(floor)) / np.float32(grid.spacing) + lift
@@ -269,7 +305,7 @@ def fuse(
     rim[1:-1, 1:-1, 1:-1] = False
     cube[rim] = np.maximum(cube[rim], 0.5)
     spacing = np.float32(grid.spacing)
-    return GridField((cube * spacing).astype(np.float32), grid.origin, grid.spacing), observed
+    return GridField((cube * spacing).astype(np.float32), grid.origin, grid.spacing)
 
 
 def _smoothed(cube: Floats) -> Floats:

@@ -105,6 +105,8 @@ def find_setting(views: Sequence[View], solved: Solved, kind: Kind, seed: int) -
     rotation = rotation_to_upright(up, positions_and_axes(views)[1][0])
     if solved.keeps_world:
         rotation = np.eye(3)
+    elif not is_object:
+        rotation = _along_walls(views, points, rotation)
     return Setting(is_object, has_masks, focus, floor, rotation)
 
 
@@ -269,13 +271,35 @@ def _box_of_points(
             "It is not clear where the subject is: let the cameras look at one thing, give masks,"
             " or use cameras that come with points."
         )
-    # What lies far beyond the rest, seen through a window, would make everything else coarse.
-    positions = positions_and_axes(views)[0]
-    away = np.full(len(points), np.inf)
-    for position in positions:
-        away = np.minimum(away, np.linalg.norm(points - position, axis=1))
-    turned = points[away < FAR * float(np.median(away))] @ rotation.T
+    turned = _nearby(views, points) @ rotation.T
     low, high = np.percentile(turned, 1.0, axis=0), np.percentile(turned, 99.0, axis=0)
     half = (high - low) / 2 * MARGIN
     # A street is flat: a share of its height would leave no room for cells below its ground.
     return rotation.T @ ((low + high) / 2), half + EDGE * float(half.max())
+
+
+def _nearby(views: Sequence[View], points: Doubles) -> Doubles:
+    """Points without those far beyond the rest: through a window they would make all else coarse."""
+    away = np.full(len(points), np.inf)
+    for position in positions_and_axes(views)[0]:
+        away = np.minimum(away, np.linalg.norm(points - position, axis=1))
+    return points[away < FAR * float(np.median(away))]
+
+
+def _along_walls(views: Sequence[View], points: Doubles, rotation: Doubles) -> Doubles:
+    """Turn upright axes about the vertical, by 45 degrees at most, until the box is smallest.
+
+    A street's or a room's box then has walls for sides, and its cells are where the place is.
+    """
+    if len(points) < 30:
+        return rotation
+    plan = _nearby(views, points)
+    plan = plan[:: max(1, len(plan) // 4000)] @ rotation.T[:, [0, 2]]
+    turns = np.radians(np.arange(-44, 46))
+    areas = []
+    for turn in turns:
+        across = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        low, high = np.percentile(plan @ across, [1.0, 99.0], axis=0)
+        areas.append(float(np.prod(high - low)))
+    c, s = (f(turns[int(np.argmin(areas))]) for f in (np.cos, np.sin))
+    return np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) @ rotation

@@ -49,6 +49,7 @@ TOLERANCE = 0.01  # of depth
 PLACE_TOLERANCE = 0.015
 SMOOTHING = 3
 SMALLEST_PART = 0.02
+MOST_FINER = 2.0  # times that a flat place's cells are smaller than those of a cube
 AGREED = 2  # depth maps with which a surface counts as measured, and is held while it is refined
 COLOURS_LEARNT = 0.15  # of a refinement: before, a preview takes its colours from the pictures
 BEYOND = 3.0  # how much further than the box depth is sought, where no mask tells the subject
@@ -220,7 +221,7 @@ def _show_hull(region: Region, grid: Grid, outside: Floats, watch: Watch) -> Non
 
 def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = None) -> Measured:
     """Carve by the silhouettes and find the depth of each view; as ``shape_by_fusion``."""
-    grid = Grid.over(region.half, CELLS[detail])
+    grid = Grid.over(region.half, _cells(region, detail))
     outside = None
     report = stage("Carving by the outlines")
     if region.has_masks:
@@ -247,6 +248,15 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
     allowed = [picture.allowed for picture in pictures]
     guesses = filled(found, allowed, partners, lambda share: report(0.6 + 0.4 * share))
     return Measured(grid, outside, tuple(found), known, tuple(guesses), is_place)
+
+
+def _cells(region: Region, detail: Detail) -> int:
+    """Cells along the longest side of the box; a flat place gets more of them, as many as a cube."""
+    cells = CELLS[detail]
+    if region.kind == "object":
+        return cells
+    share = float(np.prod(region.half / region.half.max()))
+    return round(cells * min(share ** (-1 / 3), MOST_FINER))
 
 
 def collected(measured: Measured, report: Callable[[float], None]) -> Evidence:
@@ -312,7 +322,7 @@ def fused(region: Region, measured: Measured, evidence: Evidence) -> GridField:
     if not is_object:
         evidence = _shell(evidence)
     outside, floor = measured.outside, region.floor
-    return fuse(measured.grid, evidence, outside, floor, is_object=is_object)[0]
+    return fuse(measured.grid, evidence, outside, floor, is_object=is_object)
 
 
 def _surface(field: GridField, report: Callable[[float], None]) -> tuple[Floats, Ints]:
