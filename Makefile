@@ -75,10 +75,11 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-test
 	$(pip) -r requirements-dev.txt
 	@touch $@
 
-# The two without dependencies declare far more than their networks import.
+# Those without dependencies declare far more than their networks import.
 $(VENV)/.ready-parity: requirements-parity.txt $(VENV)/.ready-test
 	$(pip) -r requirements-parity.txt
-	$(pip) --no-deps --ignore-requires-python depth-anything-v2==0.1.0 depth-anything-3==0.1.1
+	$(pip) --no-deps --ignore-requires-python depth-anything-v2==0.1.0 depth-anything-3==0.1.1 \
+	    dlr-moge==2.0.0
 	@touch $@
 
 # A second Blender: its own bpy, and everything else from the first environment.

@@ -14,12 +14,17 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-KEYS = Path(__file__).resolve().parent.parent / "tests" / "data" / "keys"
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+KEYS = TESTS / "data" / "keys"
+sys.path.append(str(TESTS / "parity"))
+import make_moge_golden as golden  # noqa: E402
 
 State = dict[str, Tensor]
 
@@ -188,10 +193,30 @@ def _depth_anything(size: str) -> Port:
     )
 
 
-# --- MoGe-2: its reference is in no package index --------------------------------------------------
+# --- MoGe-2: the authors' class, at as many patches as the picture has -----------------------------
 
 
 def _moge(size: str) -> Port:
+    patches = 37 * 37
+
+    def reference() -> nn.Module:
+        sys.modules.setdefault("utils3d", ModuleType("utils3d"))  # the network needs nothing of it
+        return importlib.import_module("moge.model.v2").MoGeModel(**golden.configuration(size))
+
+    def calm(state: State) -> None:
+        golden.calm(state)
+
+    def ask(net: Any, x: Tensor) -> Tensor:
+        found = net(x.sigmoid(), patches, _quiet)
+        found.pop("scale")
+        full = {
+            key: F.interpolate(value.float(), x.shape[2:], mode="bilinear", align_corners=False)
+            for key, value in found.items()
+        }
+        full["points"][:, 2] = full["points"][:, 2].exp()
+        full["points"][:, :2] *= full["points"][:, 2:]
+        return full["points"]
+
     def ours(state: State) -> nn.Module:
         module = network("moge")
         mapped = module.map_checkpoint(state)
@@ -202,8 +227,12 @@ def _moge(size: str) -> Port:
         model={"small": "moge-2-vits", "base": "moge-2-vitb", "large": "moge-2-vitl"}[size],
         shape=(1, 3, 518, 518),
         ours=ours,
-        ask=lambda net, x: net(x.sigmoid(), 37 * 37, _quiet)["points"],
+        ask=ask,
         keys=f"moge_2_{size}",
+        reference=reference,
+        ask_reference=lambda net, x: net(x.sigmoid(), patches)["points"].permute(0, 3, 1, 2),
+        needs=("moge", "torchvision", "huggingface_hub"),
+        change=calm,
         is_heavy=size == "large",
     )
 

@@ -2,8 +2,8 @@
 
 A pickle can run any program when it is opened. PyTorch's own reader with ``weights_only=True`` knows
 tensors and plain containers and refuses everything else; after the conversion nobody opens the pickle again.
-A TorchScript archive is read by PyTorch's native reader, which runs no Python, and only if its hash is the
-one in the catalogue.
+A TorchScript archive is read by ``torchscript``, which runs nothing of it, and only if its hash is the one
+in the catalogue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from . import tensor_file
+from . import tensor_file, torchscript
 from .disk import disk_failure
 from .errors import WeightsError
 
@@ -98,11 +98,9 @@ def _unpickled(source: Path) -> object:
 
 
 def _torchscript_state(source: Path) -> object:
-    import torch
-
     try:
-        return torch.jit.load(str(source), map_location="cpu").state_dict()
-    except (RuntimeError, ValueError, OSError) as error:
+        return torchscript.read_state(source)
+    except (pickle.UnpicklingError, ValueError, OSError) as error:
         raise _damaged(source) from error
 
 

@@ -1,4 +1,9 @@
-"""MoGe-2 against what the authors' code said, same weights made from their names."""
+"""MoGe-2 against the authors' code, same weights made from their names.
+
+What the small network says is stored, and its comparison needs no other package; all sizes are compared
+with the authors' class itself where the copy of it on PyPI is installed (dlr-moge, equal to commit 0744441
+of their repository).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -53,6 +59,38 @@ def test_the_authors_network_agrees(network: moge.Moge, look: str) -> None:
     assert normals is not None
     assert worst(normals[::STEP, ::STEP], expected[f"{look}_normal"]) < 1e-4
     assert said.metres == pytest.approx(float(expected[f"{look}_metres"][0]), rel=1e-4)
+
+
+@pytest.fixture
+def authors(torchvision: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module with the authors' class; the network needs nothing of its utils3d."""
+    monkeypatch.setitem(sys.modules, "utils3d", ModuleType("utils3d"))
+    return pytest.importorskip("moge.model.v2")
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_every_size_says_what_the_authors_class_says(
+    size: str, authors: ModuleType, seeded: Callable
+) -> None:
+    reference = authors.MoGeModel(**configuration(size)).eval()
+    shapes = {key: list(value.shape) for key, value in reference.state_dict().items()}
+    assert shapes == shapes_of(size)
+    state = calm(seeded(shapes))
+    reference.load_state_dict(state)
+    net = checkpoint.build(lambda: moge.MogeNet(moge_config.published_config(size)))
+    checkpoint.take_on(net, moge.map_checkpoint(state), Path(size), CPU, torch.float32)
+    for height, width, tokens in LOOKS.values():
+        image = torch.from_numpy(picture(height, width)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            expected = {key: value[0].numpy() for key, value in reference(image, tokens).items()}
+        said = moge.Moge(net)._look([picture(height, width)], tokens, lambda: None)[0]
+        assert worst(np.moveaxis(said.points, 0, -1), expected["points"]) < 1e-4
+        assert said.mask is not None
+        assert worst(1 / (1 + np.exp(-said.mask[0])), expected["mask"]) < 1e-4
+        normals = moge.geometry(said).normals
+        assert normals is not None
+        assert worst(normals, expected["normal"]) < 1e-4
+        assert said.metres == pytest.approx(float(expected["metric_scale"]), rel=1e-4)
 
 
 @pytest.mark.parametrize("size", list(SIZES))
