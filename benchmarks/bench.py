@@ -1,6 +1,6 @@
 """Run all benchmarks and print one table: speed, memory, networks and, with objects, quality.
 
-python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE] [--no-models]
+python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE] [--only-models]
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100, help="pictures of the batch; 0 for none")
     parser.add_argument("--gui-json", type=Path, help="facts written by the tests in tests/gui")
     parser.add_argument("--no-models", action="store_true", help="without downloadable networks")
+    parser.add_argument("--only-models", action="store_true", help="nothing but those networks")
     parser.add_argument("--heavy", action="store_true", help="the largest of them too")
     arguments = parser.parse_args()
     out = arguments.out
+    heavy = ["--heavy"] if arguments.heavy else []
+    if arguments.only_models:
+        return _printed([("MODELS", _run("models.py", out, *heavy))], out)
     gui = ["--gui-json", str(arguments.gui_json)] if arguments.gui_json else []
     sections = [("SPEED", _run("speed.py", out, *gui))]
     if arguments.count:
@@ -54,7 +58,6 @@ def main() -> int:
             options = ["--orbits", str(orbits), "--views", "16"]
             sections.append(("PHOTOS", _run("views.py", out / "views.json", *options)))
     if not arguments.no_models:
-        heavy = ["--heavy"] if arguments.heavy else []
         sections.append(("MODELS", _run("models.py", out, *heavy)))
     known = ["--pictures", str(out / "truth")] if arguments.objects is not None else []
     if arguments.limit is not None:
@@ -65,6 +68,11 @@ def main() -> int:
     ):
         text = _run(script, out, *options)
         sections.append((name, text[text.rindex("\n\n") + 2 :]))
+    return _printed(sections, out)
+
+
+def _printed(sections: list[tuple[str, str]], out: Path) -> int:
+    """Show all sections and keep them in a file."""
     sheet = "\n".join(f"=== {name} ===\n{text.strip()}\n" for name, text in sections)
     (out / "bench.txt").write_text(sheet, encoding="utf-8")
     sys.stdout.write(f"\n{sheet}")

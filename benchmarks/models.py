@@ -19,7 +19,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,16 @@ def main() -> int:
         if (arguments.heavy or not port.is_heavy)
         and (not arguments.only or port.model in arguments.only)
     ]
-    text = "\n".join(
-        table(chosen, arguments.kinds, device, arguments.threads, arguments.clock)
-        for device in ([arguments.device] if arguments.device else _devices())
-    )
+    lines: list[str] = []
+    for device in [arguments.device] if arguments.device else _devices():
+        lines += [""] if lines else []
+        for line in table(chosen, arguments.kinds, device, arguments.threads, arguments.clock):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+            lines.append(line)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "models.md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+        (arguments.out / "models.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
     return 0
 
 
@@ -76,21 +78,20 @@ def _devices() -> list[str]:
     return ["cpu", *(name for name, is_there in cards.items() if is_there)]
 
 
-def table(ports: list[Port], kinds: list[str] | None, device: str, threads: int, clock: str) -> str:
-    """Measure all rows and put them into a table; ``kinds`` None takes those that fit the device."""
+def table(
+    ports: list[Port], kinds: list[str] | None, device: str, threads: int, clock: str
+) -> Iterator[str]:
+    """Lines of a table, each as soon as it is measured; ``kinds`` None takes what fits the device."""
     if kinds is None:
         kinds = ["float32", "bfloat16" if device == "cpu" else "float16"]
-    lines = [
-        f"{_machine(device, threads, clock)}",
-        "",
-        "| network | input | numbers | ours | reference | faster | our peak | its peak | difference |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    yield _machine(device, threads, clock)
+    yield ""
+    yield "| network | input | numbers | ours | reference | faster | our peak | its peak | difference |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for port in ports:
         for kind in kinds:
             sys.stderr.write(f"{port.name}, {kind}\n")
-            lines.append(_row(port, kind, device, threads, clock))
-    return "\n".join(lines) + "\n"
+            yield _row(port, kind, device, threads, clock)
 
 
 def _row(port: Port, kind: str, device: str, threads: int, clock: str) -> str:
