@@ -140,10 +140,11 @@ def seen_through_its_camera(result: Reconstruction) -> tuple[NDArray[np.uint8], 
     height, width = result.material.base_color.shape[:2]
     where = np.zeros((camera.height * camera.width, 2), np.float32)
     where[pixel] = uvs * [width, -height] + [0, height]
+    x, y = (where[..., k].reshape(camera.height, camera.width) - np.float32(0.5) for k in range(2))
     colours = cv2.remap(
         result.material.base_color,
-        where.reshape(camera.height, camera.width, 2) - 0.5,
-        np.empty(0, np.float32),
+        np.ascontiguousarray(x, np.float32),
+        np.ascontiguousarray(y, np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_NO_MAP = np.empty(0, np.float32)  # cv2.remap's second map, unused when the first has x and y
-
 
 def sample(image: Floats, where: Floats) -> Floats:
     """Bilinear samples at continuous pixel coordinates; the border repeats outwards.
@@ -21,10 +19,12 @@ def sample(image: Floats, where: Floats) -> Floats:
     Returns:
         (h, w) or (h, w, C) float32.
     """
+    # Two maps: with x and y in one, OpenCV 5.0 gives wrong values.
+    x, y = (np.ascontiguousarray(where[..., k] - np.float32(0.5)) for k in range(2))
     picked = cv2.remap(
         np.ascontiguousarray(image),
-        where - np.float32(0.5),
-        _NO_MAP,
+        x,
+        y,
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )

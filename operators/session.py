@@ -290,6 +290,9 @@ def _shut_down(_unused: object = None) -> None:
 
 def _leave() -> None:
     """The same when the process ends: what Blender drew is gone and must not be touched any more."""
+    exit_pre = getattr(bpy.app.handlers, "exit_pre", [])
+    if _shut_down in exit_pre:  # the bpy wheel calls it after Python has taken this module apart
+        exit_pre.remove(_shut_down)
     job = _task.job if _task is not None else _stopping
     if job is None:
         return

@@ -19,6 +19,7 @@ from .exif import focal_px
 from .gif import decode_gif
 from .header import PictureHeader, damaged, read_header
 from .png import still_png
+from .quiet import quiet_opencv
 from .rgba import fitted_size, rgba_from_linear, shrink_straight, straight_rgba
 
 if TYPE_CHECKING:
@@ -269,15 +270,13 @@ def _without_orientation(data: bytes, header: PictureHeader) -> bytes:
 
 def _decode_opencv(data: bytes, flags: int, name: str) -> MatLike:
     # Broken files are reported in a sentence; OpenCV's own lines on stderr would only add noise.
-    level = cv2.setLogLevel(0)
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        with quiet_opencv():
+            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise
         raise damaged(name) from error
-    finally:
-        cv2.setLogLevel(level)
     if decoded is None:
         raise damaged(name)
     return decoded

@@ -27,13 +27,14 @@ def undistorted(photo: Photo, pose: Pose) -> View:
     )
     if float(np.abs(where - middle).max()) < NEGLIGIBLE:
         return View(photo.name, photo.pixels, photo.mask, None, camera, photo.path)
-    empty = np.empty(0, np.float32)
-    pixels = cv2.remap(photo.pixels, where, empty, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    # Two maps: with x and y in one, OpenCV 5.0 gives wrong values.
+    x, y = (np.ascontiguousarray(where[..., k]) for k in range(2))
+    pixels = cv2.remap(photo.pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     inside = (where >= 0).all(axis=-1) & (where <= [width - 1, height - 1]).all(axis=-1)
     mask = None
     if photo.mask is not None:
         mask = np.asarray(
-            cv2.remap(photo.mask, where, empty, cv2.INTER_LINEAR, borderValue=(0,)), np.float32
+            cv2.remap(photo.mask, x, y, cv2.INTER_LINEAR, borderValue=(0,)), np.float32
         )
     valid = None if inside.all() else inside
     return View(photo.name, np.asarray(pixels, np.uint8), mask, valid, camera, photo.path)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError
+from ..picture.quiet import quiet_opencv
 from .judge import BLANK, look_at, sharpest_in_each
 
 LOOKED_AT = 900  # frames that are judged at most; the others of a long video are passed over
@@ -140,11 +141,8 @@ def _fetch(
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    level = cv2.setLogLevel(0)
-    try:
+    with quiet_opencv():
         return cv2.VideoCapture(str(path))
-    finally:
-        cv2.setLogLevel(level)
 
 
 def _for_tracking(image: NDArray) -> NDArray[np.uint8]:

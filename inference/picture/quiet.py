@@ -1,0 +1,21 @@
+"""Keep OpenCV's own lines off the console where a sentence of ours follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Let OpenCV log nothing meanwhile."""
+    log: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # since OpenCV 5
+    level = log.getLogLevel()
+    log.setLogLevel(0)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)
