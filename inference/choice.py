@@ -35,7 +35,6 @@ UNUSED: dict[tuple[Task, Kind], str] = {
     ("object", "scene"): "A scene needs no object network.",
     ("cut-out", "scene"): "A scene is not cut out.",
     ("upscale", "scene"): "A scene shows the picture as it is.",
-    ("inpaint", "scene"): "A scene has no far side to paint.",
 }
 
 
@@ -96,7 +95,11 @@ def choose(
 
 
 def choose_all(
-    wanted: Mapping[Task, str], installed: Collection[str], memory: Memory, kind: Kind = "unknown"
+    wanted: Mapping[Task, str],
+    installed: Collection[str],
+    memory: Memory,
+    kind: Kind = "unknown",
+    is_filled: bool = True,
 ) -> dict[Task, Choice]:
     """Decide what runs at several stages, of which one may leave another nothing to do.
 
@@ -105,10 +108,15 @@ def choose_all(
         installed: Ids.
         memory: What is free.
         kind: What the picture shows.
+        is_filled: Whether a scene's background goes on behind what stands before it.
     """
     choices: dict[Task, Choice] = {
         task: choose(task, name, installed, memory, kind) for task, name in wanted.items()
     }
+    if kind == "scene" and not is_filled and "inpaint" in choices:
+        choices["inpaint"] = Choice(
+            None, "Without Fill Behind a scene has no hidden parts to paint."
+        )
     drawn = choices.get("object")
     if kind == "object" and drawn is not None and drawn.model is not None and "inpaint" in choices:
         entry = model(drawn.model)

@@ -277,7 +277,12 @@ class Networks:
         larger = self._within_memory(entry, attempt, chunks=(192, 96))
         return _shrunk(larger, wanted)
 
-    def filled(self, rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+    def filled(
+        self,
+        rgb: NDArray[np.uint8],
+        hole: NDArray[np.bool_],
+        stage: str = "Imagining the far side",
+    ) -> NDArray[np.uint8] | None:
         """Paint the unknown pixels of a picture; None when no model for it is installed."""
         entry = self.chosen("inpaint")
         if entry is None:
@@ -285,7 +290,7 @@ class Networks:
 
         def attempt(effort: Effort) -> NDArray[np.uint8]:
             estimator = self._load(entry, effort)
-            report = self._stage("Imagining the far side")
+            report = self._stage(stage)
             sides = {} if effort.max_side is None else {"max_side": effort.max_side}
             return estimator.estimate(rgb, hole, lambda: report(0.5), **sides)
 

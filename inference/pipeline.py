@@ -402,6 +402,8 @@ def _run_scene(
         focal = focal_from_fov(finer.fov_x, width)
     if focal is None:
         focal = focal_from_fov(SCENE_FOV, max(height, width))
+    is_filled = request.fills_behind and not request.is_solid
+    stage = "Building the relief"
     result = build_scene(
         rgb,
         scene.depth if finer is None else finer.depth,
@@ -411,9 +413,10 @@ def _run_scene(
         request.texture_size,
         _median_m(finer, request),
         request.is_solid,
-        steps.stage("Building the relief"),
+        steps.stage(stage),
         fills_behind=request.fills_behind,
         edge_blur=BUNDLED_EDGE_BLUR if finer is None else SHARP_EDGE_BLUR,
+        fill=lambda picture, hole: network.filled(picture, hole, stage) if is_filled else None,
     )
     return _finished(result, "scene", picture, network, steps)
 

@@ -23,7 +23,8 @@ KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene
 def choices(settings: ReconstructionOptions) -> dict[Task, Choice]:
     """What would run at each stage with the settings as they are."""
     wanted: dict[Task, str] = {task: getattr(settings, property_name(task)) for task in SHOWN}
-    return _chosen(wanted, KINDS[settings.engine])
+    is_filled = settings.use_fill_behind and not settings.is_solid
+    return _chosen(wanted, KINDS[settings.engine], is_filled)
 
 
 def views_choice(photos: ImageToMeshPhotos) -> Choice:
@@ -31,13 +32,13 @@ def views_choice(photos: ImageToMeshPhotos) -> Choice:
     return _chosen({"views": photos.views_model}, "unknown")["views"]
 
 
-def _chosen(wanted: dict[Task, str], kind: Kind) -> dict[Task, Choice]:
+def _chosen(wanted: dict[Task, str], kind: Kind, is_filled: bool = True) -> dict[Task, Choice]:
     installed = installed_ids(models_folder())
     memory = free_memory(preferred_device().lower(), may_wait=False)
     names: dict[Task, str] = {
         task: name.lower() if name.isupper() else name for task, name in wanted.items()
     }
-    return choose_all(names, installed, memory, kind)
+    return choose_all(names, installed, memory, kind, is_filled)
 
 
 def property_name(task: Task) -> str:

@@ -27,6 +27,8 @@ from ..texture.patches import filled_from
 from .upright import steadied_up, world_from_camera
 
 Floats = NDArray[np.float32]
+# Paints the unknown pixels (H, W) of a picture (H, W, 3); None where it cannot.
+Fill = Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8] | None]
 
 VERTICES: dict[Detail, int] = {"low": 192, "medium": 384, "high": 640, "ultra": 1024}
 ROUGHNESS = 0.8
@@ -59,6 +61,7 @@ def build_scene(
     report: Callable[[float], None],
     fills_behind: bool = True,
     edge_blur: float = 9.0,
+    fill: Fill | None = None,
 ) -> SceneResult:
     """Build the relief.
 
@@ -74,6 +77,7 @@ def build_scene(
         report: Called with the finished share; raises to cancel.
         fills_behind: Where depth jumps, continue the background behind the foreground.
         edge_blur: Half width of the depth's edges in its own pixels.
+        fill: Paints what goes on behind; pieces of what lies around if None.
     """
     report(0.0)
     height, width = pixels.shape[:2]
@@ -103,7 +107,7 @@ def build_scene(
         relief = cut_relief(points, max(1, round(HIDDEN * longest)) if fills_behind else 1)
         positions, sizes = relief.vertices, np.full(len(relief.quads), 4)
         corners = relief.quads.reshape(-1)
-        texture, corner_uvs = _with_hidden(texture, relief, uvs)
+        texture, corner_uvs = _with_hidden(texture, relief, uvs, fill)
     report(0.8)
 
     axis = np.array([0.0, 0.0, 1.0])
@@ -136,7 +140,7 @@ def _texture(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 
 
 def _with_hidden(
-    texture: NDArray[np.uint8], relief: CutRelief, uvs: Floats
+    texture: NDArray[np.uint8], relief: CutRelief, uvs: Floats, fill: Fill | None
 ) -> tuple[NDArray[np.uint8], Floats]:
     """Give the hidden sheet a picture of its own under the picture.
 
@@ -151,7 +155,7 @@ def _with_hidden(
     hidden = np.zeros((rows, columns), np.bool_)
     hidden.ravel()[cell] = True
     height = len(texture)
-    picture = _painted_behind(texture, relief, hidden)
+    picture = _painted_behind(texture, relief, hidden, fill)
 
     first = max(int(cell.min()) // columns - 1, 0)
     last = min(int(cell.max()) // columns + 2, rows - 1)
@@ -166,7 +170,10 @@ def _with_hidden(
 
 
 def _painted_behind(
-    texture: NDArray[np.uint8], relief: CutRelief, hidden: NDArray[np.bool_]
+    texture: NDArray[np.uint8],
+    relief: CutRelief,
+    hidden: NDArray[np.bool_],
+    fill: Fill | None,
 ) -> NDArray[np.uint8]:
     """Paint (H, W) hidden grid cells into a copy of the texture, each from what lies at its depth."""
     size = texture.shape[1::-1]
@@ -192,8 +199,37 @@ def _painted_behind(
         before = grown((jumps.near & is_here) * np.int32(reach // 2), jumps) > 0
         alike = (relief.depth > low * NEARER) & (relief.depth < high * FARTHER)
         chosen = large(layer)
-        painted = filled_from(texture, chosen, large(alike & near_hole & ~mixed & ~layer & ~before))
+        source = alike & ~mixed & ~layer & ~before
+        painted = None if fill is None else _filled(texture, chosen, large(source), fill)
+        if painted is None:
+            painted = filled_from(texture, chosen, large(source & near_hole))
         result[chosen] = painted[chosen]
+    return result
+
+
+def _filled(
+    texture: NDArray[np.uint8], hole: NDArray[np.bool_], source: NDArray[np.bool_], fill: Fill
+) -> NDArray[np.uint8] | None:
+    """Let ``fill`` paint (H, W) a hole and all else around it that is not ``source``.
+
+    Returns:
+        (H, W, 3), right in the hole; None where nothing is known around it or ``fill`` cannot.
+    """
+    if not hole.any():
+        return None
+    margin = round(HIDDEN * max(hole.shape))
+    rows, columns = (np.flatnonzero(hole.any(axis=axis)) for axis in (1, 0))
+    window = tuple(
+        slice(max(int(found[0]) - margin, 0), int(found[-1]) + margin + 1)
+        for found in (rows, columns)
+    )
+    if not source[window].any():
+        return None
+    painted = fill(np.ascontiguousarray(texture[window]), ~source[window])
+    if painted is None:
+        return None
+    result = texture.copy()
+    result[window] = painted
     return result
 
 

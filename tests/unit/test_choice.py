@@ -86,6 +86,14 @@ def test_a_network_that_colours_all_sides_leaves_nothing_to_paint():
     assert choose_all(wanted, there - {"triposr"}, CARD, "object")["inpaint"].model == "big-lama"
 
 
+def test_a_scene_has_hidden_parts_to_paint_only_where_they_are_filled():
+    wanted: dict[Task, str] = {"inpaint": "auto"}
+    assert choose_all(wanted, {"big-lama"}, CARD, "scene")["inpaint"].model == "big-lama"
+    without = choose_all(wanted, {"big-lama"}, CARD, "scene", is_filled=False)["inpaint"]
+    assert without.model is None
+    assert "Fill Behind" in without.sentence
+
+
 def test_a_network_for_views_only_helps_where_matching_fails():
     assert choose("views", "auto", {"da3-small"}, CARD).sentence == (
         "Depth Anything 3 Small places the cameras where matching points fails: the one that is"

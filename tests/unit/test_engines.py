@@ -170,12 +170,22 @@ def wall_with_box():
     return pixels, depth
 
 
-def make_scene(is_solid, fills_behind=True):
+def make_scene(is_solid, fills_behind=True, fill=None):
     pixels, depth = wall_with_box()
     camera = PinholeCamera(320, 240, 300.0)
     up = np.array([0, -1, 0], np.float32)
     return scene_engine.build_scene(
-        pixels, depth, up, camera, "low", 1024, 4.0, is_solid, lambda share: None, fills_behind
+        pixels,
+        depth,
+        up,
+        camera,
+        "low",
+        1024,
+        4.0,
+        is_solid,
+        lambda share: None,
+        fills_behind,
+        fill=fill,
     )
 
 
@@ -214,6 +224,27 @@ def test_what_is_painted_behind_is_the_wall_and_not_the_box():
     assert len(painted) > 60
     assert (painted[..., 0] > 170).mean() < 0.03  # the box's colour, at its rim
     assert np.abs(painted.mean((0, 1)) - picture[:20].mean((0, 1))).max() < 25
+
+
+def test_a_network_may_paint_what_is_behind_and_sees_nothing_of_the_box():
+    picture, _ = wall_with_box()
+    shown = []
+
+    def fill(pixels, hole):
+        shown.append(np.where(hole[..., None], 0, pixels))
+        return np.where(hole[..., None], np.uint8([0, 255, 0]), pixels)
+
+    result = make_scene(is_solid=False, fill=fill)
+    painted = result.material.base_color[240:].astype(int)
+    is_green = (painted[..., 1] > 200) & (painted[..., 0] < 60)
+    assert is_green.mean() > 0.05
+    assert all((pixels[..., 0] > 170).mean() < 0.01 for pixels in shown)
+    assert all((pixels[..., 0] == picture[0, 0, 0]).any() for pixels in shown)
+    assert np.array_equal(result.material.base_color[:240], picture)
+    without = make_scene(is_solid=False, fill=lambda pixels, hole: None)
+    assert np.array_equal(
+        without.material.base_color, make_scene(is_solid=False).material.base_color
+    )
 
 
 def test_a_solid_scene_is_closed_and_textured_all_round():

@@ -47,6 +47,15 @@ class Sloped:
         return DepthEstimate(slope(), None, np.ones((HEIGHT, WIDTH), bool), self.is_metric)
 
 
+class Stepped:
+    """Stands in for Depth Anything: a board stands before a wall."""
+
+    def estimate(self, rgb, report, **_options) -> DepthEstimate:
+        depth = np.full((HEIGHT, WIDTH), 6.0, np.float32)
+        depth[30:100, 50:110] = 2.0
+        return DepthEstimate(depth, None, np.ones((HEIGHT, WIDTH), bool), True)
+
+
 class Pointed:
     """Stands in for MoGe; the upper quarter is sky."""
 
@@ -95,6 +104,7 @@ def run(
     steps: int = 50,
     guidance: float = 7.0,
     texture_size: int = 256,
+    is_solid: bool = False,
     **models: str,
 ):
     request = Request(
@@ -106,6 +116,7 @@ def run(
         seed=seed,
         steps=steps,
         guidance=guidance,
+        is_solid=is_solid,
         models=ModelChoices(folder=Path("models"), **models),
     )
     return pipeline.run(request, quiet)
@@ -312,3 +323,17 @@ def test_a_drawn_solid_with_colours_of_its_own_keeps_them(install) -> None:
     result = run("object", object="triposg")
     assert not network.holes
     assert "big-lama" not in result.model
+
+
+def test_what_a_scene_hides_is_painted_by_an_installed_network(install) -> None:
+    network = Green()
+    install("big-lama", network)
+    install("depth-anything-v2-outdoor-small", Stepped())
+    result = run("scene")
+    assert network.holes
+    colours = result.material.base_color[HEIGHT:].reshape(-1, 3).astype(int)
+    assert ((colours[:, 1] == 255) & (colours[:, 0] == 0) & (colours[:, 2] == 0)).mean() > 0.05
+    assert "big-lama" in result.model
+    asked = len(network.holes)
+    assert "big-lama" not in run("scene", is_solid=True).model
+    assert len(network.holes) == asked
