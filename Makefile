@@ -20,13 +20,13 @@ export PICTURE OUT ENGINE DETAIL
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo mesh test test-unit test-bpy test-bpy5 gui parity bench bench-web lint format zip zip-full clean
+.PHONY: help demo mesh test test-unit test-bpy test-bpy-others gui parity bench bench-web lint format zip zip-full clean
 
 help:
 	@echo "make demo      run the main job on the bundled pictures; results in $(BUILD)/demo/"
 	@echo "make mesh PICTURE=photo.jpg OUT=chair.glb [ENGINE=object|scene|auto] [DETAIL=medium]"
 	@echo "make test      all tests that need no window"
-	@echo "make test-bpy5 the tests of the Blender side again, on Blender 5.0"
+	@echo "make test-bpy-others  the tests of the Blender side again, on Blender 4.2 and 5.0"
 	@echo "make gui       the tests in a real Blender window (Debian, as root)"
 	@echo "make parity    our networks against the published code, same random weights"
 	@echo "make bench     speed, memory, networks and quality (OBJECTS=folder for your own objects)"
@@ -82,15 +82,16 @@ $(VENV)/.ready-parity: requirements-parity.txt $(VENV)/.ready-test
 	    dlr-moge==2.0.0
 	@touch $@
 
-# A second Blender: its own bpy, and everything else from the first environment.
-bpy5 := $(VENV)-bpy5
-$(bpy5)/.ready: $(VENV)/.ready-test
-	rm -rf $(bpy5)
-	$(PYTHON) -m venv $(bpy5)
-	$(bpy5)/bin/python -m pip --disable-pip-version-check install $(PIP_FLAGS) --no-deps bpy==5.0.1
+# Other Blenders: each its own bpy, and everything else from the first environment.
+OTHER_BPY := 4.2.23 5.0.1
+other_venvs := $(OTHER_BPY:%=$(VENV)-bpy-%)
+$(VENV)-bpy-%/.ready: $(VENV)/.ready-test
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install $(PIP_FLAGS) --no-deps bpy==$*
 	$(py) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	    >"$$($(bpy5)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_first.pth"
-	$(call check_bpy,$(bpy5)/bin/python)
+	    >"$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_first.pth"
+	$(call check_bpy,$(@D)/bin/python)
 	@touch $@
 
 # --- what you came for --------------------------------------------------------------------------
@@ -110,8 +111,8 @@ test-unit: $(VENV)/.ready-test
 test-bpy: $(VENV)/.ready-test
 	$(py) -m pytest -q tests/bpy $(FLAGS)
 
-test-bpy5: $(bpy5)/.ready
-	$(bpy5)/bin/python -m pytest -q tests/bpy $(FLAGS)
+test-bpy-others: $(other_venvs:=/.ready)
+	set -e; for venv in $(other_venvs); do $$venv/bin/python -m pytest -q tests/bpy $(FLAGS); done
 
 parity: $(VENV)/.ready-parity
 	$(py) -m pytest -q tests/parity $(FLAGS)
