@@ -290,9 +290,7 @@ def _shut_down(_unused: object = None) -> None:
 
 def _leave() -> None:
     """The same when the process ends: what Blender drew is gone and must not be touched any more."""
-    exit_pre = getattr(bpy.app.handlers, "exit_pre", [])
-    if _shut_down in exit_pre:  # the bpy wheel calls it after Python has taken this module apart
-        exit_pre.remove(_shut_down)
+    _forget_exit()  # the bpy wheel would call it after Python has taken this module apart
     job = _task.job if _task is not None else _stopping
     if job is None:
         return
@@ -301,9 +299,15 @@ def _leave() -> None:
         logger.warning("A reconstruction is still running and will be thrown away")
 
 
+def _forget_exit() -> None:
+    exit_pre = getattr(bpy.app.handlers, "exit_pre", [])  # since Blender 5.1
+    if _shut_down in exit_pre:
+        exit_pre.remove(_shut_down)
+
+
 def register() -> None:
     bpy.app.handlers.load_pre.append(_abandon_on_load)
-    if hasattr(bpy.app.handlers, "exit_pre"):  # since Blender 5.1
+    if hasattr(bpy.app.handlers, "exit_pre"):
         bpy.app.handlers.exit_pre.append(_shut_down)
     atexit.register(_leave)
 
@@ -311,8 +315,7 @@ def register() -> None:
 def unregister() -> None:
     """Leave no handler, timer or wanted thread behind."""
     atexit.unregister(_leave)
-    if hasattr(bpy.app.handlers, "exit_pre"):
-        bpy.app.handlers.exit_pre.remove(_shut_down)
+    _forget_exit()
     bpy.app.handlers.load_pre.remove(_abandon_on_load)
     if bpy.app.timers.is_registered(pump):
         bpy.app.timers.unregister(pump)
