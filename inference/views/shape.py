@@ -49,7 +49,8 @@ TOLERANCE = 0.01  # of depth
 PLACE_TOLERANCE = 0.015
 SMOOTHING = 3
 SMALLEST_PART = 0.02
-MOST_FINER = 2.0  # times that a flat place's cells are smaller than those of a cube
+THINNEST = 0.375  # of a cube's cells: a box has so many along its shortest side, if it can
+MOST_FINER = 2.0  # times that the cells of a flat box are smaller than those of a cube
 AGREED = 2  # depth maps with which a surface counts as measured, and is held while it is refined
 COLOURS_LEARNT = 0.15  # of a refinement: before, a preview takes its colours from the pictures
 BEYOND = 3.0  # how much further than the box depth is sought, where no mask tells the subject
@@ -221,7 +222,7 @@ def _show_hull(region: Region, grid: Grid, outside: Floats, watch: Watch) -> Non
 
 def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = None) -> Measured:
     """Carve by the silhouettes and find the depth of each view; as ``shape_by_fusion``."""
-    grid = Grid.over(region.half, _cells(region, detail))
+    grid = Grid.over(region.half, cells_along(region.half, detail))
     outside = None
     report = stage("Carving by the outlines")
     if region.has_masks:
@@ -250,13 +251,18 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
     return Measured(grid, outside, tuple(found), known, tuple(guesses), is_place)
 
 
-def _cells(region: Region, detail: Detail) -> int:
-    """Cells along the longest side of the box; a flat place gets more of them, as many as a cube."""
-    cells = CELLS[detail]
-    if region.kind == "object":
-        return cells
-    share = float(np.prod(region.half / region.half.max()))
-    return round(cells * min(share ** (-1 / 3), MOST_FINER))
+def cells_along(half: NDArray[np.floating], detail: Detail) -> int:
+    """Cells along the longest side of a box; a flat one gets more of them.
+
+    What is in a flat box, such as a set of plates or a street, is thin: it needs smaller cells, and
+    costs little more with them than what fills a cube.
+
+    Args:
+        half: (3,) half sides of the box.
+        detail: How fine.
+    """
+    flat = float(half.min() / half.max())
+    return round(CELLS[detail] * min(max(THINNEST / flat, 1.0), MOST_FINER))
 
 
 def collected(measured: Measured, report: Callable[[float], None]) -> Evidence:

@@ -17,6 +17,7 @@ from image_to_mesh.inference.views.fusion import (
     integrate,
 )
 from image_to_mesh.inference.views.region import find_region
+from image_to_mesh.inference.views.shape import CELLS, MOST_FINER, cells_along
 from image_to_mesh.inference.views.stereo import DepthMap
 
 EYE = 1.6  # height of the camera above level ground
@@ -94,6 +95,13 @@ def test_a_plate_of_one_cell_is_not_smoothed_away(offset):
     inner = field.distance[4:-4, :, 4:-4]
     assert (inner.min(axis=1) < 0).all()
     assert np.abs(field.distance).max() <= TRUNCATION * grid.spacing + 1e-6
+
+
+def test_a_flat_box_has_smaller_cells_than_a_cube():
+    assert cells_along(np.ones(3), "low") == CELLS["low"]
+    half = np.array([1.0, 0.3, 0.7])
+    assert cells_along(half, "medium") * 0.3 == pytest.approx(0.375 * CELLS["medium"], rel=0.02)
+    assert cells_along(np.array([0.02, 1.0, 0.02]), "low") == MOST_FINER * CELLS["low"]
 
 
 def test_the_box_of_a_place_lies_along_its_walls():
