@@ -79,7 +79,7 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-test
 $(VENV)/.ready-parity: requirements-parity.txt $(VENV)/.ready-test
 	$(pip) -r requirements-parity.txt
 	$(pip) --no-deps --ignore-requires-python depth-anything-v2==0.1.0 depth-anything-3==0.1.1 \
-	    dlr-moge==2.0.0
+	    dlr-moge==2.0.0 backgroundremover==0.4.5 dis-inference==1.1.3
 	@touch $@
 
 # Other Blenders: each its own bpy, and everything else from the first environment.

@@ -300,6 +300,30 @@ def _upscaler(
     )
 
 
+class Published(nn.Module):
+    """A reference that names its weights otherwise, under the published names.
+
+    Args:
+        keys: File in tests/data/keys with the published names and shapes.
+        make: From weights under these names to the reference.
+    """
+
+    def __init__(self, keys: str, make: Callable[[State], nn.Module]) -> None:
+        super().__init__()
+        self._shapes = json.loads((KEYS / f"{keys}.json").read_text())["shapes"]
+        self._make = make
+        self.net: nn.Module = nn.Identity()
+
+    def state_dict(self, *_arguments: Any, **_options: Any) -> Any:
+        return {key: torch.empty(shape, device="meta") for key, shape in self._shapes.items()}
+
+    def load_state_dict(self, state_dict: Any, *_arguments: Any, **_options: Any) -> Any:
+        self.net = self._make(dict(state_dict))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
 # --- cut-outs and filling: batch norms folded and convolutions channels-last, as from a file ------
 
 
@@ -315,18 +339,47 @@ def as_loaded(name: str, state: State) -> nn.Module:
     return net
 
 
-def _alone(name: str, model: str, module: str, keys: str, side: int) -> Port:
-    """Make a row without a reference that takes the published names."""
+def _cut_out(
+    name: str,
+    model: str,
+    keys: str,
+    side: int,
+    file: tuple[str, str, str] | None = None,
+    answer: Callable[[Any], Tensor] = lambda said: said,
+) -> Port:
+    """Make a row of a network for cut-outs; ``file`` is a package, a file in it and a class."""
+
+    def reference() -> nn.Module:
+        assert file is not None
+        package, place, kind = file
+        return getattr(module_in(package, place), kind)()
+
     return Port(
         name=name,
         model=model,
         shape=(1, 3, side, side),
-        ours=lambda state: as_loaded(module, state),
-        ask=lambda net, x: net(x, _quiet),
+        ours=lambda state: as_loaded("birefnet" if "birefnet" in model else "isnet", state),
+        ask=lambda net, x: net(x, _quiet).sigmoid(),
         keys=keys,
+        reference=None if file is None else reference,
+        ask_reference=lambda net, x: answer(net(x)),
+        needs=() if file is None else (file[0], "torchvision"),
         change=_settle_windows,
         is_heavy=side > 512,
     )
+
+
+def module_in(package: str, place: str) -> Any:
+    """A module of an installed package without what the package itself imports."""
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    spec = importlib.util.spec_from_file_location(place, Path(found.origin).parent / place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _settle_windows(state: State) -> None:
@@ -419,12 +472,27 @@ PORTS: list[Port] = [
         "Compact.__arch.SRVGG",
         lambda a: a.SRVGGNetCompact(num_feat=64, num_conv=32, upscale=4, act_type="prelu"),
     ),
-    _alone("Real-ESRGAN x4plus", "realesrgan-x4plus", "realesrgan", "realesrgan_x4plus", 48),
+    _upscaler(
+        "Real-ESRGAN x4plus",
+        "realesrgan-x4plus",
+        "realesrgan_x4plus",
+        48,
+        "ESRGAN",
+        lambda a: Published("realesrgan_x4plus", lambda state: a.ESRGANArch().load(state).model),
+    ),
     _lama(),
     _sam2("tiny"),
     _sam2("small"),
-    _alone("IS-Net", "isnet", "isnet", "isnet", 1024),
-    _alone("U2-Net P", "u2netp", "isnet", "u2netp", 320),
-    _alone("BiRefNet Lite", "birefnet-lite", "birefnet", "birefnet_lite", 1024),
-    _alone("BiRefNet", "birefnet", "birefnet", "birefnet", 1024),
+    _cut_out(
+        *("IS-Net", "isnet", "isnet", 1024),
+        file=("dis_inference", "models/isnet.py", "ISNetDIS"),
+        answer=lambda said: said[0][0],
+    ),
+    _cut_out(
+        *("U2-Net P", "u2netp", "u2netp", 320),
+        file=("backgroundremover", "u2net/u2net.py", "U2NETP"),
+        answer=lambda said: said[0],
+    ),
+    _cut_out("BiRefNet Lite", "birefnet-lite", "birefnet_lite", 1024),
+    _cut_out("BiRefNet", "birefnet", "birefnet", 1024),
 ]
