@@ -7,13 +7,14 @@ import bpy
 from bpy.props import IntProperty
 
 from .scene.build import make_active
-from .scene.points import (
-    add_vertices,
-    can_convert_to_points,
-    sample_surface,
-    show_as_points,
-)
+from .scene.points import add_vertices, sample_surface, show_as_points
 from .scene.volume import add_volume
+
+
+def can_convert_to_points() -> bool:
+    """Whether this Blender makes objects of the type Point Cloud out of meshes; 4.2 does not."""
+    targets = bpy.ops.object.convert.get_rna_type().properties["target"].enum_items
+    return "POINTCLOUD" in targets.keys()  # noqa: SIM118
 
 
 class _FromMesh:

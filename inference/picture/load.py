@@ -232,6 +232,11 @@ def _decode(
         raise damaged(name) from error
     if header.is_cmyk_tiff and header.bits > 8:
         raise PictureError(f"{name} stores inks with {header.bits} bits; save it as RGB.")
+    if header.format == "OpenEXR" and not cv2.haveImageWriter("picture.exr"):
+        raise PictureError(
+            f"{name} is an OpenEXR picture, which the OpenCV installed here cannot read; save it as "
+            "PNG or as Radiance HDR."
+        )
     if header.orientation_field is not None:
         data = _without_orientation(data, header)
     decoded = _decode_opencv(data, flags, name)

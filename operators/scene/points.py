@@ -91,12 +91,6 @@ def add_vertices(
     return cloud
 
 
-def can_convert_to_points() -> bool:
-    """Whether this Blender makes objects of the type Point Cloud out of meshes; 4.2 does not."""
-    targets = bpy.ops.object.convert.get_rna_type().properties["target"].enum_items
-    return "POINTCLOUD" in targets.keys()  # noqa: SIM118
-
-
 def show_as_points(obj: bpy.types.Object) -> None:
     """Draw and render the vertices that ``add_vertices`` made as points, by Geometry Nodes."""
     tree = bpy.data.node_groups.new(f"{obj.name} as Points", "GeometryNodeTree")

@@ -7,9 +7,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from image_to_mesh.operators.derive import can_convert_to_points
 from image_to_mesh.operators.scene.points import (
     add_vertices,
-    can_convert_to_points,
     sample_surface,
     show_as_points,
 )

@@ -252,6 +252,14 @@ def test_float_tiff(tmp_path):
     assert (picture.pixels[..., :3] == colours()[..., 1:2]).all()
 
 
+def test_an_opencv_without_openexr_is_told(tmp_path, monkeypatch):
+    """That of PyPI from version 5 on; the file is not damaged."""
+    data = cv2.imencode(".exr", np.zeros((4, 4, 3), np.float32))[1].tobytes()
+    monkeypatch.setattr(cv2, "haveImageWriter", lambda name: not name.endswith(".exr"))
+    with pytest.raises(PictureError, match="save it as PNG"):
+        loaded(tmp_path, data)
+
+
 def test_exr_alpha_is_unmultiplied(tmp_path):
     light = linear(colours())[..., ::-1] * 0.5
     bgra = np.dstack([light, np.where(alpha() > 0, 0.5, 0.0)]).astype(np.float32)
