@@ -254,7 +254,7 @@ def test_float_tiff(tmp_path):
 
 def test_an_opencv_without_openexr_is_told(tmp_path, monkeypatch):
     """That of PyPI from version 5 on; the file is not damaged."""
-    data = cv2.imencode(".exr", np.zeros((4, 4, 3), np.float32))[1].tobytes()
+    data = cv2.imencode(".exr", np.zeros((32, 32, 3), np.float32))[1].tobytes()
     monkeypatch.setattr(cv2, "haveImageWriter", lambda name: not name.endswith(".exr"))
     with pytest.raises(PictureError, match="save it as PNG"):
         loaded(tmp_path, data)
