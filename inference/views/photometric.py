@@ -211,7 +211,7 @@ class _Run:
             radiance.field(),
             self._moved(radiance) if training.moves_cameras else region.views,
             (radiance.gain - radiance.gain.mean(0)).detach().cpu().numpy(),
-            np.array(torch.stack(losses).cpu() if losses else [], np.float32),
+            np.array(torch.stack(losses).tolist() if losses else [], np.float32),
         )
 
     def _others(self, radiance: Radiance) -> list[tuple[nn.Parameter, Tensor, Tensor, float]]:
