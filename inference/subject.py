@@ -20,8 +20,8 @@ Stage = Callable[[str], Callable[[float], None]]
 Floats = NDArray[np.float32]
 
 CROP_MARGIN = 0.15  # free border on each side, in subject sizes: the middle of what training saw
-OBJECT_SCORE = 0.45  # from which Auto makes an object
-CLEAR_SCORE = 0.3  # the same when the cut-out is clear
+OBJECT_SCORE = 0.6  # from which Auto makes an object
+CLEAR_SCORE = 0.45  # the same when the cut-out is clear
 CLEAR_COVER, CLEAR_EDGE = 0.04, 0.95  # share of the picture, and how sure its pixels are, 0 to 1
 CLOSER_SIDE = 256  # pixels of the second look at the subject alone
 CLOSER = 0.65  # how much that look counts beside the one at the whole picture

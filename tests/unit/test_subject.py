@@ -9,6 +9,11 @@ from image_to_mesh.inference.contracts import PictureFile, Request
 from image_to_mesh.inference.errors import CutOutError
 
 
+ABOVE = subject.OBJECT_SCORE + 0.05
+BETWEEN = (subject.OBJECT_SCORE + subject.CLEAR_SCORE) / 2
+BELOW = subject.CLEAR_SCORE - 0.05
+
+
 def disc(radius, softness):
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     edge = (radius - np.hypot(x, y)) / softness
@@ -18,11 +23,11 @@ def disc(radius, softness):
 @pytest.mark.parametrize(
     ("score", "mask", "expected"),
     [
-        (0.6, disc(0.5, 0.3), "object"),
-        (0.35, disc(0.5, 0.002), "object"),  # in doubt, but it stands out clearly
-        (0.35, disc(0.5, 0.3), "scene"),
-        (0.35, disc(0.1, 0.005), "scene"),
-        (0.2, disc(0.5, 0.005), "scene"),
+        (ABOVE, disc(0.5, 0.3), "object"),
+        (BETWEEN, disc(0.5, 0.002), "object"),  # in doubt, but it stands out clearly
+        (BETWEEN, disc(0.5, 0.3), "scene"),
+        (BETWEEN, disc(0.1, 0.005), "scene"),
+        (BELOW, disc(0.5, 0.005), "scene"),
         (0.9, np.zeros((64, 64), np.float32), "scene"),
     ],
 )
