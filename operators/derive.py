@@ -13,7 +13,8 @@ from .scene.volume import add_volume
 
 def can_convert_to_points() -> bool:
     """Whether this Blender makes objects of the type Point Cloud out of meshes; 4.2 does not."""
-    targets = bpy.ops.object.convert.get_rna_type().properties["target"].enum_items
+    convert = bpy.ops.object.convert.get_rna_type()  # pyright: ignore[reportCallIssue]
+    targets = convert.properties["target"].enum_items
     return "POINTCLOUD" in targets.keys()  # noqa: SIM118
 
 

@@ -12,7 +12,8 @@ import cv2
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Let OpenCV log nothing meanwhile."""
-    log: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # since OpenCV 5
+    opencv: Any = cv2  # the stubs know one of both
+    log = opencv if hasattr(opencv, "setLogLevel") else opencv.utils.logging  # since OpenCV 5
     level = log.getLogLevel()
     log.setLogLevel(0)
     try:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from image_to_mesh.inference.image import sample
 
 

@@ -8,7 +8,6 @@ from image_to_mesh.inference import subject
 from image_to_mesh.inference.contracts import PictureFile, Request
 from image_to_mesh.inference.errors import CutOutError
 
-
 ABOVE = subject.OBJECT_SCORE + 0.05
 BETWEEN = (subject.OBJECT_SCORE + subject.CLEAR_SCORE) / 2
 BELOW = subject.CLEAR_SCORE - 0.05
