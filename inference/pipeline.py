@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -402,7 +403,6 @@ def _run_scene(
         focal = focal_from_fov(finer.fov_x, width)
     if focal is None:
         focal = focal_from_fov(SCENE_FOV, max(height, width))
-    is_filled = request.fills_behind and not request.is_solid
     stage = "Building the relief"
     result = build_scene(
         rgb,
@@ -416,7 +416,7 @@ def _run_scene(
         steps.stage(stage),
         fills_behind=request.fills_behind,
         edge_blur=BUNDLED_EDGE_BLUR if finer is None else SHARP_EDGE_BLUR,
-        fill=lambda picture, hole: network.filled(picture, hole, stage) if is_filled else None,
+        fill=partial(network.filled, stage=stage) if request.fills_behind else None,
     )
     return _finished(result, "scene", picture, network, steps)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.random import Generator
 from torch import Tensor
 
-from .batches import sloppy
+from .batches import numbers, sloppy
 
 KEYS = (
     "image",
@@ -62,14 +62,11 @@ def _halved(values: Tensor, mask: Tensor) -> Tensor:
 def _batch(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Tensor, AppearanceBatch]:
     """(B, 3, S, S) pictures and (B, 1, S, S) masks beside the batch, whose ``x`` is still empty."""
 
-    def numbers(key: str) -> Tensor:
-        return torch.from_numpy(raw[key]).to(device).float()
-
     def plane(key: str) -> Tensor:
-        return numbers(key)[:, None]
+        return numbers(raw[key], device)[:, None]
 
     def colour(key: str) -> Tensor:
-        return numbers(key).permute(0, 3, 1, 2) / 255
+        return numbers(raw[key], device).permute(0, 3, 1, 2) / 255
 
     mask, front = plane("mask"), plane("front")
     weight = F.avg_pool2d(mask, 2)
@@ -82,8 +79,8 @@ def _batch(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Tensor, App
         hidden=colour("hidden"),
         roughness=plane("roughness") / 255,
         metal=plane("metal") / 255,
-        log_half=numbers("half").log(),
-        is_object=numbers("is_object"),
+        log_half=numbers(raw["half"], device).log(),
+        is_object=numbers(raw["is_object"], device),
     )
     return colour("image"), mask, batch
 

@@ -97,21 +97,23 @@ class Window:
         return {key: np.stack([shard[key][i] for shard, i in picks]) for key in self._keys}
 
 
-def _tensors(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Batch]:
-    def numbers(key: str) -> Tensor:
-        return torch.from_numpy(raw[key]).to(device).float()
+def numbers(array: np.ndarray, device: str) -> Tensor:
+    """Bring an array of any type to the device, which makes float32 of it."""
+    return torch.from_numpy(array).to(device).float()
 
-    image = numbers("image").permute(0, 3, 1, 2) / 255
+
+def _tensors(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Batch]:
+    image = numbers(raw["image"], device).permute(0, 3, 1, 2) / 255
     batch = Batch(
         x=image,
-        mask=numbers("mask")[:, None],
-        front=numbers("front")[:, None],
-        thickness=numbers("thickness")[:, None],
-        normals=numbers("normals").permute(0, 3, 1, 2) / 127,
-        log_depth=numbers("log_depth")[:, None],
-        has_depth=numbers("has_depth"),
-        up=numbers("up"),
-        is_object=numbers("is_object"),
+        mask=numbers(raw["mask"], device)[:, None],
+        front=numbers(raw["front"], device)[:, None],
+        thickness=numbers(raw["thickness"], device)[:, None],
+        normals=numbers(raw["normals"], device).permute(0, 3, 1, 2) / 127,
+        log_depth=numbers(raw["log_depth"], device)[:, None],
+        has_depth=numbers(raw["has_depth"], device),
+        up=numbers(raw["up"], device),
+        is_object=numbers(raw["is_object"], device),
     )
     return image, batch
 
@@ -195,10 +197,11 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cp
             continue
         kind = rng.random()
         is_pasted = is_depth_free[i] and kind < 0.2
-        if is_pasted or kind > 0.7:
+        is_cluttered = kind > 0.7 or (is_pasted and kind < 0.1)
+        if is_pasted or is_cluttered:
             soft = F.avg_pool2d(batch.mask[i], 3, 1, 1)
             behind = other[i] if is_pasted else image[i]
-            if kind > 0.7 or kind < 0.1:
+            if is_cluttered:
                 behind = _cluttered(behind, other[i], rng)
             image[i] = image[i] * soft + behind * (1 - soft)
             batch.has_depth[i] = 0

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import trimesh
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from .furniture import plank, slab, stick
-from .shapes import Mesh, closed_rings, joined, outward, superellipsoid, turn, unit_sphere
+from .furniture import cushion, plank, slab, stick
+from .shapes import (
+    Mesh,
+    closed_rings,
+    fewer_parts,
+    joined,
+    outward,
+    superellipsoid,
+    turn,
+    unit_sphere,
+)
 
 Doubles = NDArray[np.float64]
 Solid = trimesh.Trimesh
@@ -20,13 +29,6 @@ def _leaning(pieces: list[Solid], angle: float, about: ArrayLike) -> list[Solid]
     """Turn pieces about an axis along x through a point."""
     matrix = trimesh.transformations.rotation_matrix(angle, (1, 0, 0), np.asarray(about, float))
     return [p.apply_transform(matrix) for p in pieces]
-
-
-def _cushioned(middle: ArrayLike, half: ArrayLike, power: float) -> Solid:
-    ball = superellipsoid(power)
-    return trimesh.Trimesh(
-        ball.vertices * half + np.asarray(middle, float), ball.faces, process=False
-    )
 
 
 def _disc(middle: ArrayLike, radius: float, half: float, axis: int) -> Solid:
@@ -80,14 +82,14 @@ def computer(rng: Generator) -> list[Solid]:
         screen.append(plank([0, -thick / 2, level + tall], [1.9 * wide, 0.015, 1.85 * tall]))
         if rng.random() < 0.4:  # of the old kind
             bulge = [wide * 0.8, rng.uniform(0.3, 0.6), tall * 0.8]
-            screen.append(_cushioned([0, bulge[1] * 0.7, level + tall], bulge, rng.uniform(3, 8)))
+            screen.append(cushion([0, bulge[1] * 0.7, level + tall], bulge, rng.uniform(3, 8)))
         pieces = _leaning(screen, rng.uniform(-0.25, 0.1), [0, 0, level])
         pieces.append(stick([0, 0.1, 0], [0, 0.06, level + tall * 0.6], 0.07, 0.05, True))
         foot = np.array([wide * rng.uniform(0.4, 0.8), rng.uniform(0.2, 0.35)])
         pieces.append(slab(rng, foot, 0.0, 0.04, 0.1))
         return pieces
     if kind < 0.85:
-        pieces = [_cushioned([0, 0, wide], [wide * 0.55, thick, wide], rng.uniform(6, 16))]
+        pieces = [cushion([0, 0, wide], [wide * 0.55, thick, wide], rng.uniform(6, 16))]
         pieces.append(plank([0, -thick * 0.95, wide], [wide * 0.98, 0.01, wide * 1.8]))
         return _leaning(pieces, rng.uniform(-1.57, 0.0), [0, 0, 0])
     pieces = [plank([0, 0, 0], [2 * wide, deep, 0.05])]
@@ -98,7 +100,7 @@ def computer(rng: Generator) -> list[Solid]:
 def appliance(rng: Generator) -> list[Solid]:
     """Make a camera, radio, loudspeaker, oven, clock: a body with dials, lenses, grips."""
     half = rng.uniform([0.3, 0.15, 0.25], [0.8, 0.6, 0.8])
-    pieces = [_cushioned([0, 0, half[2]], half, float(np.exp(rng.uniform(1.1, 3.2))))]
+    pieces = [cushion([0, 0, half[2]], half, float(np.exp(rng.uniform(1.1, 3.2))))]
     front = -half[1]
     for _ in range(int(rng.integers(1, 5))):  # lenses, dials, cones
         radius = rng.uniform(0.08, 0.75) * min(half[0], half[2])
@@ -150,7 +152,7 @@ def held(rng: Generator) -> list[Solid]:
             stick([0, long * 0.25, 0], foot, thick * 0.7, thick * 0.75, rng.random() < 0.4)
         )
         if rng.random() < 0.5:
-            pieces.append(_cushioned(foot, [thick, thick * 1.5, thick * 0.6], rng.uniform(3, 9)))
+            pieces.append(cushion(foot, [thick, thick * 1.5, thick * 0.6], rng.uniform(3, 9)))
         return pieces
     if kind < 0.75:  # along one line
         knots = rng.uniform(0.3, 1.2, 6) * thick
@@ -168,7 +170,7 @@ def held(rng: Generator) -> list[Solid]:
             )
         return _leaning(pieces, rng.choice([0.0, np.pi / 2, rng.uniform(0, 1.5)]), [0, 0, 0])
     wide = rng.uniform(0.4, 0.7)  # a controller
-    pieces = [_cushioned([0, 0, 0], [wide, 0.35, 0.14], rng.uniform(2.2, 5))]
+    pieces = [cushion([0, 0, 0], [wide, 0.35, 0.14], rng.uniform(2.2, 5))]
     for sign in (-1, 1):
         tip = [sign * wide * rng.uniform(0.8, 1.2), -rng.uniform(0.4, 0.7), -0.08]
         pieces.append(stick([sign * wide * 0.7, 0.05, 0], tip, 0.17, 0.11, False))
@@ -186,11 +188,11 @@ def worn(rng: Generator) -> list[Solid]:
             [np.cos(angle) * 0.6, np.zeros(17), np.sin(angle) * rng.uniform(0.6, 0.9)]
         )
         thin = rng.uniform(0.03, 0.07)
-        pieces = [stick(a, b, thin, thin, False) for a, b in itertools.pairwise(arc)]
+        pieces = [stick(a, b, thin, thin, False) for a, b in pairwise(arc)]
         for sign in (-1, 1):
             size = rng.uniform(0.18, 0.3)
             pieces.append(_disc([sign * 0.58, 0, -0.05], size, 0.08, 0))
-            pieces.append(_cushioned([sign * 0.5, 0, -0.05], [0.08, size * 1.05, size * 1.1], 2.5))
+            pieces.append(cushion([sign * 0.5, 0, -0.05], [0.08, size * 1.05, size * 1.1], 2.5))
         return pieces
     if kind < 0.5:  # a watch or a belt, closed or lying flat
         size, wide = rng.uniform(0.25, 0.4), rng.uniform(0.12, 0.25)
@@ -234,7 +236,7 @@ def worn(rng: Generator) -> list[Solid]:
     hat.apply_scale([1, rng.uniform(1, 1.3), 1])
     pieces = [hat]
     if brim < 0.1 and rng.random() < 0.6:  # a peak
-        pieces.append(_cushioned([0, -wide * 1.25, 0.02], [wide * 0.7, 0.4, 0.03], 3))
+        pieces.append(cushion([0, -wide * 1.25, 0.02], [wide * 0.7, 0.4, 0.03], 3))
     return pieces
 
 
@@ -256,7 +258,7 @@ def soft(rng: Generator) -> list[Solid]:
     power = rng.uniform(2.5, 7)
     if kind < 0.55:
         half = rng.uniform([0.35, 0.12, 0.3], [0.75, 0.4, 0.7])
-        body = _cushioned([0, 0, half[2]], half, power)
+        body = cushion([0, 0, half[2]], half, power)
         if rng.random() < 0.5:  # narrow at the top
             v = np.array(body.vertices)
             v[:, 1] *= 1 - rng.uniform(0.2, 0.9) * (v[:, 2:3] / (2 * half[2]))[:, 0]
@@ -271,11 +273,11 @@ def soft(rng: Generator) -> list[Solid]:
                 )
                 arc += [0, 0, 1.85 * half[2]]
                 thin = rng.uniform(0.02, 0.04)
-                pieces += [stick(a, b, thin, thin, False) for a, b in itertools.pairwise(arc)]
+                pieces += [stick(a, b, thin, thin, False) for a, b in pairwise(arc)]
         if rng.random() < 0.5:  # pocket or flap
             size = half * [0.75, 0.25, rng.uniform(0.25, 0.6)]
             z = half[2] * rng.uniform(0.5, 1.4)
-            pieces.append(_cushioned([0, -half[1] * 0.9, z], size, power))
+            pieces.append(cushion([0, -half[1] * 0.9, z], size, power))
         return pieces
     if kind < 0.7:  # a sack that is tied
         t = np.linspace(0, 1, 30)
@@ -297,13 +299,13 @@ def soft(rng: Generator) -> list[Solid]:
         edge = np.abs(v[:, :2]).max(1)
         v[:, 2] *= rng.uniform(0.25, 0.45) * (1 - 0.75 * edge**2)
         v[:, :2] *= (1 + 0.12 * np.abs(v[:, 0] * v[:, 1]))[:, None] * rng.uniform(0.6, 1, 2)
-        cushion = _sagging(rng, trimesh.Trimesh(v, ball.faces, process=False), 0.03)
-        return _leaning([cushion], rng.choice([0.0, rng.uniform(0.8, 1.5)]), [0, 0, 0])
+        pillow = _sagging(rng, trimesh.Trimesh(v, ball.faces, process=False), 0.03)
+        return _leaning([pillow], rng.choice([0.0, rng.uniform(0.8, 1.5)]), [0, 0, 0])
     pieces, level = [], 0.0
     for _ in range(int(rng.integers(1, 6))):  # towels, blankets, clothes
         half = np.array([rng.uniform(0.5, 0.7), rng.uniform(0.35, 0.5), rng.uniform(0.05, 0.14)])
         at = [rng.normal() * 0.03, rng.normal() * 0.03, level + half[2]]
-        pieces.append(_sagging(rng, _cushioned(at, half, rng.uniform(4, 9)), 0.02))
+        pieces.append(_sagging(rng, cushion(at, half, rng.uniform(4, 9)), 0.02))
         level += 1.9 * half[2]
     return pieces
 
@@ -344,8 +346,5 @@ def device(rng: Generator) -> Mesh:
     """Pick one of them."""
     kinds = (computer, appliance, held, worn, soft, guitar)
     make = kinds[int(rng.choice(len(kinds), p=(0.16, 0.24, 0.16, 0.16, 0.22, 0.06)))]
-    mesh = joined(make(rng))
-    groups = int(rng.integers(1, 6))
-    parts = mesh.parts if rng.random() < 0.25 else np.minimum(mesh.parts, groups)
-    vertices = unit_sphere(mesh.vertices @ turn(rng.uniform(0, 6.3)).T)
-    return Mesh(vertices, mesh.faces, parts)
+    mesh = fewer_parts(rng, joined(make(rng)), 6, 0.25)
+    return mesh.with_vertices(unit_sphere(mesh.vertices @ turn(rng.uniform(0, 6.3)).T))

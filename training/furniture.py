@@ -12,7 +12,7 @@ import trimesh
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from .shapes import Mesh, closed_rings, joined, outline, superellipsoid, turn
+from .shapes import Mesh, closed_rings, fewer_parts, joined, outline, superellipsoid, turn
 
 Doubles = NDArray[np.float64]
 Solid = trimesh.Trimesh
@@ -192,8 +192,9 @@ def shelf(rng: Generator) -> list[Solid]:
     return pieces
 
 
-def _cushion(rng: Generator, middle: ArrayLike, half: ArrayLike) -> Solid:
-    ball = superellipsoid(rng.uniform(3, 9), subdivisions=3)
+def cushion(middle: ArrayLike, half: ArrayLike, power: float, subdivisions: int = 4) -> Solid:
+    """A rounded box; it nears one with sharp edges as ``power`` grows from 2."""
+    ball = superellipsoid(power, subdivisions)
     return trimesh.Trimesh(ball.vertices * half + middle, ball.faces, process=False)
 
 
@@ -202,17 +203,21 @@ def sofa(rng: Generator) -> list[Solid]:
     wide, deep = rng.uniform(0.4, 1.1), rng.uniform(0.38, 0.9)
     high, arm = rng.uniform(0.15, 0.3), rng.uniform(0.06, 0.16)
     back, rest = rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.25)
-    pieces = [_cushion(rng, [0, 0, high], [wide, deep, high * 0.6])]
-    pieces.append(_cushion(rng, [0, deep * 0.9, high + back / 2], [wide, arm, back / 2 + high]))
+    pieces = [cushion([0, 0, high], [wide, deep, high * 0.6], rng.uniform(3, 9), 3)]
+    pieces.append(
+        cushion(
+            [0, deep * 0.9, high + back / 2], [wide, arm, back / 2 + high], rng.uniform(3, 9), 3
+        )
+    )
     if rest > 0.06:
         for s in (-1, 1):
             size = [arm, deep, high * 0.6 + rest]
-            pieces.append(_cushion(rng, [s * wide, 0, high + rest / 2], size))
+            pieces.append(cushion([s * wide, 0, high + rest / 2], size, rng.uniform(3, 9), 3))
     count = int(rng.integers(0, 4))
     for k in range(count):
         x = ((k + 0.5) / count - 0.5) * 2 * wide * 0.9
         size = [wide / count * 0.9, deep * 0.8, 0.1]
-        pieces.append(_cushion(rng, [x, -0.05, high * 1.6 + 0.05], size))
+        pieces.append(cushion([x, -0.05, high * 1.6 + 0.05], size, rng.uniform(3, 9), 3))
     for s in (-1, 1):
         for t in (-1, 1):
             at = [s * wide * 0.85, t * deep * 0.85]
@@ -249,8 +254,5 @@ def furniture(rng: Generator) -> Mesh:
         if kind < 0.9
         else lamp
     )
-    mesh = joined(make(rng))
-    groups = int(rng.integers(1, 5))
-    parts = mesh.parts if rng.random() < 0.2 else np.minimum(mesh.parts, groups)
-    mesh = Mesh(mesh.vertices, mesh.faces, parts)
+    mesh = fewer_parts(rng, joined(make(rng)), 5, 0.2)
     return mesh.with_vertices(mesh.vertices @ turn(rng.uniform(0, 6.3)).T)

@@ -11,6 +11,7 @@ from .furniture import stick
 from .shapes import (
     Mesh,
     closed_rings,
+    fewer_parts,
     joined,
     outline,
     outward,
@@ -246,8 +247,5 @@ def grown(rng: Generator) -> Mesh:
         pieces = stones(rng)
     else:
         pieces = shells(rng)
-    mesh = joined(pieces)
-    groups = int(rng.integers(1, 5))
-    parts = mesh.parts if rng.random() < 0.25 else np.minimum(mesh.parts, groups)
-    vertices = unit_sphere(mesh.vertices @ turn(rng.uniform(0, 6.3)).T)
-    return Mesh(vertices, mesh.faces, parts)
+    mesh = fewer_parts(rng, joined(pieces), 5, 0.25)
+    return mesh.with_vertices(unit_sphere(mesh.vertices @ turn(rng.uniform(0, 6.3)).T))

@@ -110,6 +110,13 @@ def closed_rings(
     return trimesh.Trimesh(vertices, np.concatenate(faces), process=False)
 
 
+def fewer_parts(rng: Generator, mesh: Mesh, most: int, apart: float) -> Mesh:
+    """Let all parts but the first few, at most ``most``, be one; with the chance ``apart`` none are."""
+    groups = int(rng.integers(1, most))
+    parts = mesh.parts if rng.random() < apart else np.minimum(mesh.parts, groups)
+    return Mesh(mesh.vertices, mesh.faces, parts)
+
+
 def outward(solid: trimesh.Trimesh) -> trimesh.Trimesh:
     """Turn the faces of a closed solid over if they look inwards."""
     if solid.volume < 0:
