@@ -37,8 +37,11 @@ def worst(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 def worst_normals(said: moge.Prediction, reference: np.ndarray) -> float:
-    """Compare the vectors before they are made unit: where one is nearly nothing, as at one pixel
-    in thousands with random weights, dividing by its length would compare float32's rounding."""
+    """Compare the vectors before they are made unit.
+
+    Where one is nearly nothing, as at one pixel in thousands with random weights, dividing by its
+    length would compare float32's rounding.
+    """
     assert said.normals is not None
     vectors = np.moveaxis(said.normals, 0, -1)
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
