@@ -85,7 +85,6 @@ def find_subject(picture: Picture, request: Request, network: Networks, stage: S
         CutOutError: When what was asked for is not there or nothing stands out.
     """
     from .picture import cutout
-    from .picture.plain_background import plain_background_mask
 
     rgb = picture.pixels[..., :3]
     height, width = rgb.shape[:2]
@@ -117,11 +116,34 @@ def find_subject(picture: Picture, request: Request, network: Networks, stage: S
         return Subject(CutOut(matte, "network", picture), scene, is_matte=True)
     net = network.bundled()
     report = stage("Cutting out the subject")
-    plain = plain_background_mask(rgb)
+    plain = mask_on_plain(net, rgb, report)
     if plain is not None:
         return Subject(CutOut(plain, "network", picture), None)
     mask, scene = bundled_mask(net, rgb, report)
     return Subject(CutOut(mask, "network", picture), scene)
+
+
+def mask_on_plain(
+    net: TwoSidedNetwork, rgb: NDArray[np.uint8], report: Callable[[float], None]
+) -> Floats | None:
+    """Cut out by colour before a plain background, if the bundled network does not object.
+
+    Args:
+        net: The network.
+        rgb: (H, W, 3) uint8 sRGB.
+        report: Called with the share done; raises to cancel.
+
+    Returns:
+        (H, W) 0..1 mask; None where the background is not plain, or not all of what stands before
+        it is the subject.
+    """
+    from .picture.plain_background import holds_another_thing, plain_background_mask
+
+    def seen() -> Floats:
+        return net.estimate_scene(rgb.astype(np.float32) / 255, lambda: report(0.0)).mask
+
+    mask = plain_background_mask(rgb)
+    return None if mask is None or holds_another_thing(mask, seen) else mask
 
 
 def bundled_mask(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,10 @@ MAX_BORDER_CROSSINGS = 8
 EDGE_SIDE = 512
 MIN_EDGE = 2.0
 MAX_WEAK_OUTLINE = 0.2
+# A piece that runs out of the picture and that a network does not see: another thing, or a floor.
+UNSEEN = 0.1
+SPECK_FRACTION = 0.01
+MAX_STRANGE_PIECE = 0.06
 
 
 def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
@@ -60,6 +66,30 @@ def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
         return None
     backdrop = np.asarray(cv2.cvtColor(background, cv2.COLOR_Lab2RGB), np.float32)
     return resize_mask(_antialiased(small / np.float32(255.0), backdrop, solid), (height, width))
+
+
+def holds_another_thing(mask: Mask, seen: Callable[[], Mask]) -> bool:
+    """Tell whether a cut-out holds more than its subject: furniture before a plain wall, a floor.
+
+    Colours cannot tell a cupboard that stands at the picture's border from the subject; a network
+    can. It is asked only about what runs out of the picture, since it sees less of a drawing than
+    colours do.
+
+    Args:
+        mask: (H, W) cut out by colours.
+        seen: Gives what a network takes for the subject, 0..1, of any size; may not be called.
+    """
+    height, width = mask.shape
+    size = bounded_size(width, height, EDGE_SIDE)
+    solid = resize_mask(mask, size[::-1]) > 0.5
+    if solid.sum() == solid[1:-1, 1:-1].sum():
+        return False
+    strange = (solid & (resize_mask(seen(), size[::-1]) < UNSEEN)).astype(np.uint8)
+    element = disc(max(1, round(SPECK_FRACTION * max(size))))
+    labels, areas = components(np.asarray(cv2.morphologyEx(strange, cv2.MORPH_OPEN, element)), 8)
+    border = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
+    running_out = np.unique(border[border > 0])
+    return bool((areas[running_out] > MAX_STRANGE_PIECE * solid.sum()).any())
 
 
 def _fit_background(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] | None:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ..contracts import PictureFile, Request
 from ..networks import Networks
-from ..picture.plain_background import plain_background_mask
-from ..subject import bundled_mask
+from ..subject import bundled_mask, mask_on_plain
 from .contracts import ViewsRequest
 
 Floats = NDArray[np.float32]
@@ -44,7 +43,7 @@ class Cutter:
         Raises:
             CutOutError: When nothing stands out.
         """
-        plain = plain_background_mask(rgb)
+        plain = mask_on_plain(self._networks.bundled(), rgb, lambda _: None)
         if plain is not None:
             return plain
         matte = self._networks.matte(rgb)

@@ -17,7 +17,10 @@ from image_to_mesh.inference.picture.cutout import (
 )
 from image_to_mesh.inference.picture.load import load_picture
 from image_to_mesh.inference.picture.masks import resize_mask
-from image_to_mesh.inference.picture.plain_background import plain_background_mask
+from image_to_mesh.inference.picture.plain_background import (
+    holds_another_thing,
+    plain_background_mask,
+)
 
 DATA = Path(__file__).parents[1] / "data" / "pictures"
 
@@ -251,6 +254,35 @@ def test_shadow_without_an_edge_is_not_cut_out():
     shadow = 60 * np.exp(-((columns - 150) ** 2 + (rows - 150) ** 2) / (2 * 50.0**2))
     rgb = np.repeat((230 - shadow)[..., None], 3, axis=2).astype(np.uint8)
     assert plain_background_mask(rgb) is None
+
+
+def test_a_network_is_asked_about_what_runs_out_of_the_picture():
+    subject = disc(300, 300, 150, 150, 70)
+    cupboard = np.zeros((300, 300), np.float32)
+    cupboard[180:, :60] = 1
+    both = np.maximum(subject, cupboard)
+    asked = []
+
+    def seen() -> np.ndarray:
+        asked.append(True)
+        return cv2.resize(subject, (64, 64), interpolation=cv2.INTER_AREA)
+
+    assert not holds_another_thing(subject, seen)
+    assert not asked
+    assert holds_another_thing(both, seen)
+    assert asked
+    assert not holds_another_thing(both, lambda: both)
+    # What it does not see inside of the picture is left to colours, and so is a thin edge.
+    assert not holds_another_thing(subject, lambda: np.zeros((64, 64), np.float32))
+    edge = subject.copy()
+    edge[-3:] = 1
+    assert not holds_another_thing(edge, seen)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (4000, 3)])
+def test_odd_sizes_hold_nothing_else(size):
+    mask = np.ones(size, np.float32)
+    assert not holds_another_thing(mask, lambda: np.ones((8, 8), np.float32))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 400), (28, 34)])

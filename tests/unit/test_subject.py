@@ -1,13 +1,18 @@
 """Auto's choice between an object and a place."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from image_to_mesh.inference import subject
 from image_to_mesh.inference.contracts import PictureFile, Request
 from image_to_mesh.inference.errors import CutOutError
+from image_to_mesh.inference.networks import Networks
+from image_to_mesh.inference.picture.load import load_picture
 
+DATA = Path(__file__).parents[1] / "data" / "pictures"
 ABOVE = subject.OBJECT_SCORE + 0.05
 BETWEEN = (subject.OBJECT_SCORE + subject.CLEAR_SCORE) / 2
 BELOW = subject.CLEAR_SCORE - 0.05
@@ -56,3 +61,27 @@ def test_where_nothing_stands_out_auto_makes_a_place(monkeypatch, tmp_path, engi
     else:
         with pytest.raises(CutOutError):
             subject.choose_engine(picture, request, None, None)
+
+
+def test_a_cupboard_before_the_same_wall_is_left_out(tmp_path):
+    sprite = cv2.imread(str(DATA / "adventurer.png"), cv2.IMREAD_UNCHANGED)
+    scale = 260 / max(sprite.shape)
+    sprite = cv2.resize(sprite, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = sprite.shape[:2]
+    room = np.full((400, 400, 3), (222, 226, 230), np.float32)
+    wanted = np.zeros((400, 400), np.float32)
+    part = np.s_[70 : 70 + height, 340 - width : 340]
+    share = sprite[..., 3:] / 255
+    room[part] = share * sprite[..., :3] + (1 - share) * room[part]
+    wanted[part] = share[..., 0]
+    room[250:, :90] = (40, 60, 92)
+    cv2.imwrite(str(tmp_path / "room.png"), room)
+
+    request = Request(PictureFile(tmp_path / "room.png"))
+    networks = Networks(request, lambda _: lambda _: None)
+    found = subject.find_subject(
+        load_picture(request.source), request, networks, lambda _: lambda _: None
+    )
+    both = (found.cut_out.mask > 0.5) & (wanted > 0.5)
+    either = (found.cut_out.mask > 0.5) | (wanted > 0.5)
+    assert both.sum() > 0.85 * either.sum()
