@@ -80,13 +80,14 @@ def holds_another_thing(mask: Mask, seen: Callable[[], Mask]) -> bool:
         seen: Gives what a network takes for the subject, 0..1, of any size; may not be called.
     """
     height, width = mask.shape
-    size = bounded_size(width, height, EDGE_SIDE)
-    solid = resize_mask(mask, size[::-1]) > 0.5
+    width, height = bounded_size(width, height, EDGE_SIDE)
+    solid = resize_mask(mask, (height, width)) > 0.5
     if solid.sum() == solid[1:-1, 1:-1].sum():
         return False
-    strange = (solid & (resize_mask(seen(), size[::-1]) < UNSEEN)).astype(np.uint8)
-    element = disc(max(1, round(SPECK_FRACTION * max(size))))
-    labels, areas = components(np.asarray(cv2.morphologyEx(strange, cv2.MORPH_OPEN, element)), 8)
+    strange = (solid & (resize_mask(seen(), (height, width)) < UNSEEN)).astype(np.uint8)
+    element = disc(max(1, round(SPECK_FRACTION * max(height, width))))
+    pieces = np.asarray(cv2.morphologyEx(strange, cv2.MORPH_OPEN, element), np.uint8)
+    labels, areas = components(pieces, 8)
     border = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
     running_out = np.unique(border[border > 0])
     return bool((areas[running_out] > MAX_STRANGE_PIECE * solid.sum()).any())
