@@ -134,3 +134,38 @@ def test_the_box_of_a_place_lies_along_its_walls():
     assert region.half[0] < 0.4  # it is 4 by 16, and a margin; askew it would be 0.5 and more
     kept = find_region(views, replace(solved, keeps_world=True), "place", 0)
     assert np.array_equal(kept.frame.rotation, np.eye(3))
+
+
+@pytest.mark.parametrize(("share", "is_free"), [(0.65, True), (0.2, False)])
+def test_scattered_votes_leave_one_border_and_no_rags(share, is_free):
+    grid = Grid.over(np.ones(3), 48)
+    points = grid.points(0, grid.size)
+    outside = ((np.abs(points).max(axis=1) - 0.8) / grid.spacing).astype(np.float32)
+    hollow = points[:, 1] < 0
+    seen_through = hollow & (np.random.default_rng(0).random(grid.size) < share)
+    evidence = replace(empty_evidence(grid), through=np.where(seen_through, 4, 0).astype(np.uint8))
+    field = fuse(grid, evidence, outside, None, is_object=True)
+    free = field.distance.ravel() > 0
+    inner = outside < -3
+    assert (free[inner & (points[:, 1] < -0.3)] == is_free).all()
+    assert not free[inner & (points[:, 1] > 0.3)].any()
+
+
+def test_votes_do_not_change_what_was_measured():
+    grid = Grid.over(np.ones(3), 24)
+    points = grid.points(0, grid.size)
+    outside = ((np.abs(points).max(axis=1) - 0.8) / grid.spacing).astype(np.float32)
+    near = np.abs(points[:, 1]) < 0.15
+    distance = np.where(near, -points[:, 1] / grid.spacing, 0).astype(np.float32)
+    # Seen through everywhere else, even behind the surface: the surface stays where it is.
+    evidence = Evidence(
+        distance,
+        np.where(near, 5, 0).astype(np.float32),
+        np.where(near, 0, 3).astype(np.uint8),
+        np.zeros(grid.size, np.uint8),
+    )
+    field = fuse(grid, evidence, outside, None, is_object=True)
+    middle = tuple(s // 2 for s in grid.shape)
+    column = field.distance[middle[0], :, middle[2]]
+    y = grid.origin[1] + grid.spacing * np.arange(grid.shape[1])
+    assert column[np.abs(y - 0.08).argmin()] < 0 < column[np.abs(y + 0.08).argmin()]
