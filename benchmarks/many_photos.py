@@ -229,8 +229,8 @@ def save(path: Path, picture: Bytes) -> None:
 
 def reconstruct(photos: Path, target: Path, detail: str) -> dict[str, object]:
     """Run the terminal command on the folder and watch it."""
-    line = [sys.executable, str(HERE / "mesh.py"), str(photos), "--photos", "--output", str(target)]
-    line += ["--detail", detail.upper(), "--texture-size", "2048", "--overwrite"]
+    line = [sys.executable, str(HERE / "mesh.py"), "--photos", str(photos), "--output", str(target)]
+    line += ["--detail", detail, "--texture-size", "2048", "--overwrite"]
     log = target.with_suffix(".log")
     start = time.perf_counter()
     before = os.times()
