@@ -24,7 +24,7 @@ OBJECT_SCORE = 0.6  # from which Auto makes an object
 CLEAR_SCORE = 0.45  # the same when the cut-out is clear
 CLEAR_COVER, CLEAR_EDGE = 0.04, 0.95  # share of the picture, and how sure its pixels are, 0 to 1
 CLOSER_SIDE = 256  # pixels of the second look at the subject alone
-CLOSER = 0.65  # how much that look counts beside the one at the whole picture
+CLOSER = 0.5  # how much that look counts beside the one at the whole picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ def bundled_mask(
     """
     from .picture import cutout
     from .picture.colour_cut import colour_cut
+    from .picture.masks import denied_holes
 
     colours = rgb.astype(np.float32) / 255
     scene = net.estimate_scene(colours, lambda: report(0.0))
@@ -173,6 +174,7 @@ def bundled_mask(
     crop = cutout.sample_crop(colours, x0, y0, side, CLOSER_SIDE, None)
     closer = net.estimate_object(crop, None, lambda: report(0.5)).mask
     placed = cutout.place_crop(closer, (height, width), x0, y0, side)
+    whole = np.where(denied_holes(whole > 0.5, placed), placed, whole)
     rough = ((1 - CLOSER) * whole + CLOSER * placed).astype(np.float32)
     cut = colour_cut(rgb, rough, lambda: report(0.6))
     return cutout.refine_mask(rgb, cutout.clean_mask(cut)), scene

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.float32]
+DENIED = 0.6  # mean chance of subject from which a hole is denied
 
 
 def resize_mask(mask: NDArray[np.generic], shape: tuple[int, int]) -> Mask:
@@ -48,3 +49,14 @@ def components(
     _, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=connectivity)
     areas = np.asarray(stats[:, cv2.CC_STAT_AREA], np.float64)
     return np.asarray(labels, np.int32), areas
+
+
+def denied_holes(solid: NDArray[np.bool_], chance: Mask) -> NDArray[np.bool_]:
+    """(H, W) enclosed holes of a subject that, by another opinion, are subject on average."""
+    labels, areas = components((~solid).astype(np.uint8), 4)
+    border = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
+    is_hole = np.ones(len(areas), bool)
+    is_hole[0] = False
+    is_hole[border] = False
+    mean = np.bincount(labels.ravel(), chance.ravel(), len(areas)) / np.maximum(areas, 1)
+    return (is_hole & (mean > DENIED))[labels]

@@ -43,6 +43,7 @@ AGREED = 0.55  # median overlap under which the network does not know what the s
 COMPANION = 0.12  # of the main part's weight: smaller parts are not of the subject
 ROUNDS = 3
 GROWN = 1.5  # cells that the projected subject is widened by, where the picture's edges decide
+VOTED_SURE, VOTED_NEVER = 0.75, 0.10  # chances: many views together are surer than one look
 BARE = 0.45  # chance of something before the ground under which it is rather the ground itself
 TOLD = 0.2  # share of the subject's outline in which the ground's look must be known
 USUALLY = 0.22  # share of it that looks like ground in most views: more, and the two look alike
@@ -432,7 +433,7 @@ def _mask(view: View, opinion: _Opinion, points: Floats, cell: float) -> Floats:
     rgb = np.ascontiguousarray(view.pixels[box])
     guess = np.ascontiguousarray(resize_mask(rough, (height, width))[box])
     limit = resize_mask(wide, (height, width))[box]
-    cut = colour_cut(rgb, guess, lambda: None)
+    cut = colour_cut(rgb, guess, lambda: None, VOTED_SURE, VOTED_NEVER)
     blend = (0.5 * resize_mask(cut, (guess.shape[0], guess.shape[1])) + 0.5 * guess).astype(
         np.float32
     )

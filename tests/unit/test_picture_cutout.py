@@ -16,7 +16,7 @@ from image_to_mesh.inference.picture.cutout import (
     sample_crop,
 )
 from image_to_mesh.inference.picture.load import load_picture
-from image_to_mesh.inference.picture.masks import resize_mask
+from image_to_mesh.inference.picture.masks import denied_holes, resize_mask
 from image_to_mesh.inference.picture.plain_background import (
     holds_another_thing,
     plain_background_mask,
@@ -254,6 +254,40 @@ def test_shadow_without_an_edge_is_not_cut_out():
     shadow = 60 * np.exp(-((columns - 150) ** 2 + (rows - 150) ** 2) / (2 * 50.0**2))
     rgb = np.repeat((230 - shadow)[..., None], 3, axis=2).astype(np.uint8)
     assert plain_background_mask(rgb) is None
+
+
+def test_holes_are_denied_by_another_opinion_and_bays_are_not():
+    solid = np.zeros((40, 60), bool)
+    solid[5:35, 5:55] = True
+    solid[12:20, 12:20] = False  # denied
+    solid[12:20, 30:38] = False  # both see it
+    solid[25:35, 40:50] = False  # open to the outside
+    chance = np.where(solid, 0.9, 0.1).astype(np.float32)
+    chance[12:20, 12:20] = 0.8
+    chance[25:35, 40:50] = 0.8
+    chance[0] = 0.9
+    wanted = np.zeros_like(solid)
+    wanted[12:20, 12:20] = True
+    assert (denied_holes(solid, chance) == wanted).all()
+    assert not denied_holes(np.ones((4, 4), bool), np.ones((4, 4), np.float32)).any()
+    assert not denied_holes(np.zeros((4, 4), bool), np.ones((4, 4), np.float32)).any()
+
+
+def test_what_a_cut_opens_in_the_same_colour_as_the_table_stays_closed():
+    wood, rim = (120, 80, 50), (235, 230, 225)
+    cup = disc(200, 200, 100, 100, 60)
+    coffee = disc(200, 200, 100, 100, 35)
+    picture = painted(cup, rim, wood)
+    picture[coffee > 0.5] = wood
+    picture = np.clip(
+        picture + np.random.default_rng(0).normal(0, 3, picture.shape), 0, 255
+    ).astype(np.uint8)
+    rough = cv2.GaussianBlur(0.95 * cup, (0, 0), 4) - 0.2 * coffee
+    cut = colour_cut(picture, rough, lambda: None)
+    assert overlap(resize_mask(cut, (200, 200)), cup) > 0.93
+    # A hole that the rough mask shows, too, is one.
+    ring = colour_cut(picture, rough - 0.6 * coffee, lambda: None)
+    assert overlap(resize_mask(ring, (200, 200)), cup - coffee) > 0.9
 
 
 def test_a_network_is_asked_about_what_runs_out_of_the_picture():
