@@ -27,6 +27,7 @@ import bpy
 PACKAGE = "bl_ext.user_default.image_to_mesh"
 TAB = "Image to Mesh"
 TICK = 0.01  # seconds; gaps between these ticks are what the artist feels
+REST = 0.005  # seconds
 CLICK = "[(0.5, 0.5, 1)]"  # the middle is the subject
 PATIENCE = 240.0  # seconds a job may take on a slow, shared machine
 LONG_RUN = 2700.0  # seconds that one with a large network may take there
@@ -763,6 +764,16 @@ def tick() -> float:
     return TICK
 
 
+def rest() -> float:
+    """Sleep as Blender does between events; where events can be simulated it spins instead.
+
+    Spinning took the worker, which steps back for the window, more than a core of two.
+    """
+    time.sleep(REST)
+    return 0.0
+
+
 bpy.context.preferences.view.show_splash = False  # before the first redraw would show it
 bpy.app.timers.register(step, first_interval=0.5, persistent=True)
 bpy.app.timers.register(tick, first_interval=0.5, persistent=True)
+bpy.app.timers.register(rest, first_interval=0.5, persistent=True)
