@@ -30,7 +30,7 @@ TICK = 0.01  # seconds; gaps between these ticks are what the artist feels
 REST = 0.005  # seconds
 CLICK = "[(0.5, 0.5, 1)]"  # the middle is the subject
 PATIENCE = 240.0  # seconds a job may take on a slow, shared machine
-LONG_RUN = 2700.0  # seconds that one with a large network may take there
+LONG_RUN = 1500.0  # seconds that one with a large network may take there
 
 SCENARIO, FOLDER = sys.argv[-2], Path(sys.argv[-1])
 Script = Iterator[float]
