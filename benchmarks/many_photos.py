@@ -5,7 +5,7 @@
 Needs the bpy wheel, Linux and pycolmap. The photos are drawn here, without a renderer: boxes with
 printed sides on a patchwork floor, seen on three rings by a shaky hand with a phone's lens, with noise
 and JPEG. They are given to the terminal command in a process of its own; memory is that of this
-process and its children together, sampled. The cameras found are compared with those drawn with.
+process and its children together, sampled.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def draw_photos(folder: Path, count: int, size: tuple[int, int]) -> None:
     """Write the photos that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     quads = scene()
-    cameras = list(walk(count))
+    cameras = walk(count)
 
     def one(number: int) -> None:
         path = folder / f"walk_{number:03d}.jpg"
@@ -93,11 +93,15 @@ def scene() -> list[Quad]:
     side = FLOOR * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], float)
     quads = [Quad(side, patchwork(random, 2400, 60))]
     places = [(0.0, 0.0), (0.42, 0.1), (-0.35, 0.3), (0.05, -0.45), (-0.3, -0.3)]
-    sizes = [(0.2, 0.14, 0.55), (0.13, 0.16, 0.3), (0.15, 0.1, 0.38), (0.12, 0.12, 0.2)]
-    sizes.append((0.1, 0.14, 0.26))
-    for (x, y), (a, b, height) in zip(places, sizes, strict=True):
-        turn = random.uniform(0, math.pi / 2)
-        quads += box(random, np.array([x, y, 0.0]), (a, b, height), turn)
+    sizes = [
+        (0.2, 0.14, 0.55),
+        (0.13, 0.16, 0.3),
+        (0.15, 0.1, 0.38),
+        (0.12, 0.12, 0.2),
+        (0.1, 0.14, 0.26),
+    ]
+    for (x, y), size in zip(places, sizes, strict=True):
+        quads += box(random, np.array([x, y, 0.0]), size, random.uniform(0, math.pi / 2))
     return quads
 
 
@@ -214,8 +218,8 @@ def paste(canvas: Bytes, quad: Quad, projection: Doubles, place: Doubles) -> Non
     row = np.linalg.inv(shift)[2]
     x, y = np.meshgrid(np.arange(area[0], dtype=np.float32), np.arange(area[1], dtype=np.float32))
     ahead = (row[0] * x + row[1] * y + row[2]) > 0  # one over the depth
-    part = canvas[y0:y1, x0:x1]
-    part[(covered > 127) & ahead] = colours[(covered > 127) & ahead]
+    shown = (covered > 127) & ahead
+    canvas[y0:y1, x0:x1][shown] = colours[shown]
 
 
 def save(path: Path, picture: Bytes) -> None:

@@ -95,9 +95,10 @@ def _rough_guess(
 
 def _trust(mask: Mask) -> float:
     """How much a close look shows one whole thing in its middle: -1 to 1."""
-    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    from .picture.masks import rim
+
     middle = len(mask) // 2
     inside = mask >= 0.5
     if not inside[middle, middle] or inside.all():
         return -1.0
-    return float(mask[inside].mean() - mask[~inside].mean() - (rim >= 0.5).mean())
+    return float(mask[inside].mean() - mask[~inside].mean() - (rim(mask) >= 0.5).mean())

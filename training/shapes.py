@@ -111,7 +111,10 @@ def closed_rings(
 
 
 def fewer_parts(rng: Generator, mesh: Mesh, most: int, apart: float) -> Mesh:
-    """Let all parts but the first few, at most ``most``, be one; with the chance ``apart`` none are."""
+    """Let all parts but the first few be one, so that at most ``most`` are left.
+
+    With the chance ``apart`` all stay.
+    """
     groups = int(rng.integers(1, most))
     parts = mesh.parts if rng.random() < apart else np.minimum(mesh.parts, groups)
     return Mesh(mesh.vertices, mesh.faces, parts)

@@ -5,6 +5,8 @@ A mask is (H, W) float32 from 0 (background) to 1 (subject); 0.5 is the outline.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +53,16 @@ def components(
     return np.asarray(labels, np.int32), areas
 
 
+def rim(image: NDArray[Any]) -> NDArray[Any]:
+    """(N,) the outermost values of an (H, W) image, the corners twice."""
+    return np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))
+
+
 def denied_holes(solid: NDArray[np.bool_], chance: Mask) -> NDArray[np.bool_]:
     """(H, W) enclosed holes of a subject that, by another opinion, are subject on average."""
     labels, areas = components((~solid).astype(np.uint8), 4)
-    border = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
     is_hole = np.ones(len(areas), bool)
     is_hole[0] = False
-    is_hole[border] = False
+    is_hole[rim(labels)] = False
     mean = np.bincount(labels.ravel(), chance.ravel(), len(areas)) / np.maximum(areas, 1)
     return (is_hole & (mean > DENIED))[labels]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .masks import Mask, bounded_size, components, disc, grown, resize_mask
+from .masks import Mask, bounded_size, components, disc, grown, resize_mask, rim
 
 # Longest side in pixels at which the subject is searched.
 PLAIN_SIDE = 1024
@@ -88,9 +88,8 @@ def holds_another_thing(mask: Mask, seen: Callable[[], Mask]) -> bool:
     element = disc(max(1, round(SPECK_FRACTION * max(height, width))))
     pieces = np.asarray(cv2.morphologyEx(strange, cv2.MORPH_OPEN, element), np.uint8)
     labels, areas = components(pieces, 8)
-    border = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
-    running_out = np.unique(border[border > 0])
-    return bool((areas[running_out] > MAX_STRANGE_PIECE * solid.sum()).any())
+    areas[0] = 0.0  # what is no piece
+    return bool((areas[rim(labels)] > MAX_STRANGE_PIECE * solid.sum()).any())
 
 
 def _fit_background(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import CameraArrays
+from ..picture.masks import rim
 from .contracts import View
 
 Floats = NDArray[np.float32]
@@ -123,5 +124,4 @@ def positions_and_axes(views: Sequence[View]) -> tuple[Doubles, Doubles]:
 
 def is_whole(mask: Floats) -> bool:
     """Whether a silhouette ends before the picture does: then nothing of it lies outside."""
-    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return bool((rim > 0.5).mean() < 0.005)
+    return bool((rim(mask) > 0.5).mean() < 0.005)
