@@ -185,6 +185,20 @@ def _room(props: Props) -> list[bpy.types.Object]:
     return []
 
 
+def _mirrored(props: Props) -> list[bpy.types.Object]:
+    """The same room with a framed mirror on the wall that has no pictures."""
+    _room(props)
+    props.plane("Grass001_1K_Color", (1.5, 1.1), (0.3, -1.98, 1.35), (90, 0, 180), 0.8)
+    glass = props.plane("Tiles036_1K_Color", (1.3, 0.9), (0.3, -1.97, 1.35), (90, 0, 180))
+    material = bpy.data.materials.new("glass")
+    material.use_nodes = True
+    shader = material.node_tree.nodes["Principled BSDF"]
+    for name, value in (("Base Color", (0.9, 0.9, 0.9, 1)), ("Metallic", 1.0), ("Roughness", 0.0)):
+        shader.inputs[name].default_value = value
+    glass.data.materials[0] = material
+    return []
+
+
 def _walls(props: Props, width: float, depth: float) -> None:
     props.plane("Rock020_1K_Color", (width, 2.6), (0, depth / 2, 1.3), (90, 0, 0), 2.2)
     props.plane("Marble006_1K_Color", (width, 2.6), (0, -depth / 2, 1.3), (90, 0, 180), 2.5)
@@ -252,6 +266,7 @@ SETS = {
     "grass": Walk(_grass, _around((0, 0, 0.15), 1.2, 22, turn=200.0), "rooitou", True),
     "stool": Walk(_stool, _around((0, 0, 0.28), 1.3, 22, heights=(26.0,)), "empty_ware"),
     "room": Walk(_room, _through, "empty_ware"),
+    "mirror": Walk(_mirrored, _through, "empty_ware"),
     "clip": Walk(
         _table, _around((0.05, 0, 0.9), 0.7, 90, heights=(30.0,)), "st_fagans", False, True, 0.0
     ),
@@ -296,7 +311,8 @@ def render_walk(name: str, walk: Walk, arguments: argparse.Namespace) -> None:
     scene = bpy.data.scenes[0]
     scene.render.film_transparent = False
     scene.cycles.use_denoising = True
-    scene.cycles.max_bounces = 1  # the sky lights nearly all of it
+    # The sky lights nearly all of it; what a mirror shows has to be lit, too.
+    scene.cycles.max_bounces = 3 if name == "mirror" else 1
     scene.cycles.use_fast_gi = True
     scene.cycles.denoising_quality = "FAST"
     scene.render.use_persistent_data = True

@@ -24,6 +24,9 @@ KEYS = (
 )
 
 
+KNOWN = 0.4  # share of things whose mask is told
+
+
 @dataclass(slots=True)
 class Batch:
     """What the network gets and what it should say; B pictures of side S.
@@ -177,6 +180,64 @@ def _cluttered(image: Tensor, other: Tensor, rng: Generator) -> Tensor:
     return image
 
 
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    """Blur (C, S, S) with a Gaussian; ``sigma`` in pixels."""
+    radius = max(1, round(2.5 * sigma))
+    line = torch.arange(-radius, radius + 1, dtype=torch.float32, device=image.device)
+    kernel = torch.exp(-0.5 * (line / sigma).square())
+    kernel = (kernel / kernel.sum()).expand(len(image), 1, 1, -1)
+    padded = F.pad(image[None], (radius, radius, radius, radius), mode="replicate")
+    across = F.conv2d(padded, kernel, groups=len(image))
+    return F.conv2d(across, kernel.transpose(2, 3), groups=len(image))[0]
+
+
+def _in_a_room(other: Tensor, mask: Tensor, rng: Generator) -> Tensor:
+    """Make a wall, a floor and things that stand on it, out of focus, with grain: (3, S, S).
+
+    Args:
+        other: (3, S, S) a picture whose patches are some of the surfaces.
+        mask: (1, S, S) the subject, which darkens the floor beneath it.
+        rng: Decides.
+    """
+    side = other.shape[-1]
+    line = torch.arange(side, dtype=torch.float32, device=other.device)
+    horizon = float(rng.uniform(0.15, 0.8)) * side
+    lean = float(rng.normal() * 0.05)
+    is_floor = line[:, None] > horizon + lean * (line[None] - side / 2)
+
+    def surface() -> Tensor:
+        colour = torch.from_numpy(rng.uniform(0.1, 0.95, (3, 1, 1)) ** 0.7).float()
+        colour = colour.to(other.device)
+        if rng.random() < 0.6:  # most walls and boxes are nearly grey
+            colour = colour.mean() + 0.2 * (colour - colour.mean())
+        slope = (line / side - 0.5)[:, None] if rng.random() < 0.5 else (line / side - 0.5)[None]
+        flat = colour + float(rng.normal() * 0.12) * slope
+        if rng.random() < 0.6:
+            return flat.expand(3, side, side)
+        size = int(side * rng.uniform(0.15, 0.6))
+        row, column = rng.integers(0, side - size, 2)
+        patch = other[None, :, row : row + size, column : column + size]
+        patch = F.interpolate(patch, size=(side, side), mode="bilinear")[0]
+        return 0.5 * patch + 0.5 * flat
+
+    room = torch.where(is_floor, surface(), surface())
+    for _ in range(int(rng.integers(0, 9))):
+        wide, high = side * np.exp(rng.uniform(np.log(0.03), np.log(0.4), 2))
+        left, foot = rng.uniform(-wide, side), horizon + side * rng.uniform(-0.1, 0.25)
+        rows = (line > foot - high) & (line < foot)
+        columns = (line > left) & (line < left + wide)
+        room = torch.where(rows[:, None] & columns[None], surface(), room)
+    room = _blurred(room, float(np.exp(rng.uniform(np.log(0.3), np.log(4.0)))))
+    if rng.random() < 0.5:
+        shift = int(rng.integers(0, max(2, side // 12)))
+        shadow = _blurred(mask, float(rng.uniform(0.01, 0.04)) * side).roll(shift, 1)
+        room = room * (1 - float(rng.uniform(0.1, 0.6)) * shadow * is_floor)
+    cells = int(np.exp(rng.uniform(np.log(4), np.log(65))))
+    coarse = torch.from_numpy(rng.normal(size=(1, 1, cells, cells))).float()
+    grain = F.interpolate(coarse, size=(side, side), mode="bicubic")[0]
+    return (room + float(rng.uniform(0, 0.05)) * grain.to(other.device)).clamp(0, 1)
+
+
 def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cpu") -> Batch:
     """Augment drawn pictures and decide whose mask is known."""
     image, batch = _tensors(raw, device)
@@ -189,7 +250,7 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cp
         image[i] = _recoloured(image[i], rng)
         if not is_object[i]:
             continue
-        if rng.random() < 0.5:
+        if rng.random() < KNOWN:
             known = sloppy(batch.mask[i], rng)
             image[i] = image[i] * known + 0.5 * (1 - known)
             alpha[i] = known
@@ -197,10 +258,13 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cp
             continue
         kind = rng.random()
         is_pasted = is_depth_free[i] and kind < 0.2
-        is_cluttered = kind > 0.7 or (is_pasted and kind < 0.1)
-        if is_pasted or is_cluttered:
+        is_in_room = 0.2 <= kind < 0.5
+        is_cluttered = kind > 0.75 or (is_pasted and kind < 0.1)
+        if is_pasted or is_in_room or is_cluttered:
             soft = F.avg_pool2d(batch.mask[i], 3, 1, 1)
             behind = other[i] if is_pasted else image[i]
+            if is_in_room:
+                behind = _in_a_room(other[i], batch.mask[i], rng)
             if is_cluttered:
                 behind = _cluttered(behind, other[i], rng)
             image[i] = image[i] * soft + behind * (1 - soft)

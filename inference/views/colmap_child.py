@@ -1,7 +1,7 @@
 """Estimate cameras with pycolmap, in a process of its own.
 
 Run as a script: its one argument is a JSON file that ``estimate.py`` wrote. It must not import
-anything of the extension but ``repeats.py`` beside it. A process of its own never holds up Blender, can be ended at any moment,
+anything of the extension but ``repeats.py`` and ``mirrors.py`` beside it. A process of its own never holds up Blender, can be ended at any moment,
 and takes nobody's work along if the native code crashes. It writes one JSON object a line:
 ``{"share": 0.4, "stage": "Matching"}`` while it works, ``{"result": {...}}`` at the end.
 """
@@ -20,8 +20,9 @@ import pycolmap  # pyright: ignore[reportMissingImports] - optional
 from numpy.typing import NDArray
 
 if __package__:
-    from . import repeats
+    from . import mirrors, repeats
 else:  # a script, which finds what lies beside it
+    import mirrors  # pyright: ignore[reportMissingImports]
     import repeats  # pyright: ignore[reportMissingImports]
 
 WORDS = 64  # visual words learnt from the set itself
@@ -32,6 +33,7 @@ TURNED = 45.0  # degrees that neither a guessed focal length nor a long way expl
 FEW = 60  # pictures up to which that is a matter of seconds
 FAR_OFF = 6.0  # pixels of a match from where the cameras would have it
 FEWEST_MATCHES = 15  # under which a pair is nothing
+DESCRIPTOR = 128  # numbers that describe a SIFT feature
 FAINT = 0.0025  # contrast of a feature, of 1; SIFT's own is 0.0067
 FEATURES_END, MATCHES_END = 0.3, 0.8  # shares of the whole, measured on sets of 16 to 60 photos
 
@@ -403,9 +405,11 @@ def map_views(
         largest = _largest(best)
         place = Path(job["folder"]) / "best"
         place.mkdir()
+        shown = take_out_reflections(path, largest)
         largest.write_binary(place)
         result |= {
             **doubt,
+            "mirrors": shown,
             "model": str(place),
             "error_px": largest.compute_mean_reprojection_error(),
             "others": sorted(
@@ -418,6 +422,47 @@ def map_views(
                 }
             ),
         }
+    return result
+
+
+def take_out_reflections(path: Path, model: Any) -> list[dict[str, Any]]:
+    """Find mirrors and delete the points seen in them.
+
+    Returns:
+        Of each mirror its ``normal`` and ``outline`` in the model's world, and how many looks at
+        reflections each picture holds (``looks``, by name).
+    """
+    numbers = {point: number for number, point in enumerate(model.points3D)}
+    images = [image for image in model.images.values() if image.has_pose]
+    looks: list[tuple[int, int]] = []
+    total = np.zeros((len(numbers), DESCRIPTOR), np.float32)
+    with pycolmap.Database.open(path) as database:
+        for camera, image in enumerate(images):
+            found = database.read_descriptors(image.image_id)
+            descriptors = np.asarray(getattr(found, "data", found))
+            for place, spot in enumerate(image.points2D):
+                if spot.has_point3D():
+                    number = numbers[spot.point3D_id]
+                    total[number] += descriptors[place]
+                    looks.append((number, camera))
+    if not looks:
+        return []
+    points = np.array([point.xyz for point in model.points3D.values()], np.float64)
+    eyes = np.array([image.projection_center() for image in images], np.float64)
+    sight = mirrors.Sight(points, total, eyes, np.array(looks, np.int64))
+    result, reflected = [], np.zeros(len(points), bool)
+    for mirror in mirrors.find_mirrors(sight):
+        seen = np.bincount(sight.looks[mirror.looks, 1], minlength=len(images)).tolist()
+        result.append(
+            {
+                "normal": mirror.mirror.normal.tolist(),
+                "outline": mirror.mirror.outline.tolist(),
+                "looks": {image.name: n for image, n in zip(images, seen, strict=True)},
+            }
+        )
+        reflected |= mirror.reflected
+    for point in np.array(list(numbers), np.uint64)[reflected].tolist():
+        model.delete_point3D(point)
     return result
 
 

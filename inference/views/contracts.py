@@ -22,6 +22,7 @@ from ..contracts import (
     Place,
     Reconstruction,
 )
+from .mirrors import Mirror
 
 Kind = Literal["auto", "object", "place"]
 CameraSource = Literal["auto", "estimate", "existing", "turntable"]
@@ -227,6 +228,8 @@ class Solved:
         error_px: Mean reprojection error of the points; None when unknown.
         doubts: What is doubtful about a picture's camera, by name.
         notes: Sentences about all cameras for the artist.
+        mirrors: That the pictures show, in the source world; points seen in them are not in
+            ``points``.
     """
 
     poses: dict[str, Pose]
@@ -238,6 +241,7 @@ class Solved:
     error_px: float | None = None
     doubts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

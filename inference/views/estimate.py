@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import MissingPackage, PictureError
 from .colmap_files import ColmapModel, read_model
 from .contracts import Photo, Pose, Solved
+from .reflections import pictures_of, read_mirrors, told
 
 SIDE = 1600  # longest side in pixels at which features are looked for
 FEATURES = 6000  # at most in each picture
@@ -280,8 +281,25 @@ def _solved(
         for photo, file in zip(photos, files, strict=True)
         if photo.name in poses and result["doubts"].get(file, 0.0) >= DOUBTFUL
     }
-    error, notes = float(result["error_px"]), _notes(result)
-    return Solved(poses, points, reasons, None, False, "pycolmap", error, doubts, notes)
+    found = result["mirrors"]
+    showing = pictures_of(found)
+    for photo, file in zip(photos, files, strict=True):
+        if photo.name in poses and file in showing:
+            sentence = f"{photo.name} shows a mirror, and what is seen in it was left out."
+            doubts[photo.name] = f"{doubts.get(photo.name, '')} {sentence}".lstrip()
+    mirrors = read_mirrors(found)
+    return Solved(
+        poses,
+        points,
+        reasons,
+        None,
+        False,
+        "pycolmap",
+        float(result["error_px"]),
+        doubts,
+        (*_notes(result), *told(mirrors)),
+        mirrors,
+    )
 
 
 def _notes(result: dict) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from .contracts import Kind, Solved, SparsePoints, View
 from .focus import Focus, find_focus, ground_under
 from .geometry import Frame, is_whole, meeting_point, pixels_at, positions_and_axes
 from .level import level_of_ground
+from .mirrors import Mirror
+from .reflections import in_frame
 from .upright import rotation_to_upright, up_of_cameras, up_of_floor
 
 Floats = NDArray[np.float32]
@@ -42,6 +44,7 @@ class Region:
         floor: y of the ground that an object stands on; None when there is no clear one.
         has_masks: Masks tell the subject from the rest in most views.
         is_guessed: Those masks were not given but found, and some may be wrong in places.
+        mirrors: In this frame.
     """
 
     frame: Frame
@@ -52,6 +55,7 @@ class Region:
     floor: float | None
     has_masks: bool
     is_guessed: bool = False
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ def region_of(views: Sequence[View], solved: Solved, setting: Setting) -> Region
         level,
         is_object and has_masks,
         is_object and has_masks and not setting.has_masks,
+        tuple(in_frame(mirror, frame) for mirror in solved.mirrors),
     )
 
 

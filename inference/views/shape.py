@@ -30,6 +30,7 @@ from .fusion import (
 )
 from .geometry import project
 from .preview import preview_of_field
+from .reflections import glazed
 from .region import Region
 from .stereo import DepthMap, Picture, agreeing, depth_planes, neighbours_of, prepared, sweep
 from .watch import Watch
@@ -246,6 +247,8 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
     if is_place:  # few views see the same spot of a wall, and from further away
         least, tolerance = 1, PLACE_TOLERANCE
     found = agreeing(maps, partners, tolerance, least, lambda share: report(0.6 * share))
+    if region.mirrors:
+        found = [glazed(one, region.mirrors, is_place=is_place) for one in found]
     allowed = [picture.allowed for picture in pictures]
     guesses = filled(found, allowed, partners, lambda share: report(0.6 + 0.4 * share))
     return Measured(grid, outside, tuple(found), known, tuple(guesses), is_place)

@@ -90,6 +90,7 @@ def test_cameras_of_two_worlds_are_laid_upon_each_other():
 def test_things_that_repeat_are_told_where_cameras_may_be_wrong(repeated, turned, is_told):
     model = ColmapModel({}, {}, SparsePoints.empty(), np.empty(0), {})
     result = {"others": [], "doubts": {}, "error_px": 0.5, "repeated": repeated, "turned": turned}
+    result["mirrors"] = []
     solved = estimate._solved([], [], result, model)
     assert any("repeat" in note for note in solved.notes) == is_told
 
