@@ -257,7 +257,7 @@ def _hull(flat: Doubles) -> Doubles:
     for way in (ordered, ordered[::-1]):
         chain: list[Doubles] = []
         for spot in way:
-            while len(chain) > 1 and not _turns_left(*chain[-2:], spot):
+            while len(chain) > 1 and not _turns_left(chain[-2], chain[-1], spot):
                 chain.pop()
             chain.append(spot)
         corners += chain[:-1]
