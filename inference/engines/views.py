@@ -26,6 +26,7 @@ from ..views.contracts import (
 if TYPE_CHECKING:
     from ..views.gather import Gathered
     from ..views.gps import Fit
+    from ..views.priors import Prior
     from ..views.region import Region, Setting
     from ..views.shape import Shape
     from ..views.watch import PreviewMesh, Watch
@@ -50,6 +51,7 @@ _BEGINS = {
     "Carving by the outlines": 0.46,
     "Measuring depth": 0.48,
     "Comparing depth": 0.64,
+    "Guessing bare surfaces": 0.65,
     "Fusing": 0.66,
     "Refining by the pictures": 0.69,
     "Looking at every face": 0.84,
@@ -66,6 +68,7 @@ class _Steps:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._clock = StageClock()
+        self._last = (0.0, "")
 
     def stage(self, name: str) -> Callable[[float], None]:
         """Begin a stage; the result reports its finished share, and raises to cancel."""
@@ -77,8 +80,16 @@ class _Steps:
         begin = _BEGINS[name]
         end = min((b for b in _BEGINS.values() if b > begin), default=1.0)
         self._clock.next(name)
-        self._report(begin, name)
-        return lambda share, words: self._report(begin + share * (end - begin), words)
+        self._say(begin, name)
+        return lambda share, words: self._say(begin + share * (end - begin), words)
+
+    def again(self) -> None:
+        """Report the same once more: raises to cancel."""
+        self._report(*self._last)
+
+    def _say(self, share: float, words: str) -> None:
+        self._last = (share, words)
+        self._report(share, words)
 
     def finish(self) -> tuple[StageCost, ...]:
         self._clock.next(None)
@@ -154,8 +165,9 @@ def _shape(
     from ..views.watch import Watch
 
     watch = _in_world(watch or Watch(), request, solved, region, on_map)
+    prior = prior_of(request, region, steps)
     if not is_refined or watch.is_enough():
-        return shape_by_fusion(region, request.detail, steps.stage, watch), region
+        return shape_by_fusion(region, request.detail, steps.stage, watch, prior), region
     from ..device import best_device
 
     device = best_device(request.device)
@@ -170,9 +182,31 @@ def _shape(
             steps.stage,
             watch,
             moves_cameras=solved.origin not in MEASURED,
+            prior=prior,
         )
     finally:
         watch.can_finish.clear()
+
+
+def prior_of(request: ViewsRequest, region: Region, steps: _Steps) -> Prior | None:
+    """What a network for depth, an installed one or the built-in, says of a view of a place.
+
+    None for a thing, which has its outlines where nothing can be measured, and without PyTorch.
+    """
+    if region.kind != "place" or find_spec("torch") is None:
+        return None
+    from ..views.cut import networks_for
+
+    networks = networks_for(request, lambda name: lambda share: steps.again())
+
+    def look(view: View) -> Floats | None:
+        found = networks.scene_depth(view.pixels, view.camera.fov_x)
+        if found is not None:
+            return found.depth
+        rgb = view.pixels.astype(np.float32) / 255
+        return networks.bundled().estimate_scene(rgb, steps.again).depth
+
+    return look
 
 
 def _in_world(

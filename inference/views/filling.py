@@ -51,7 +51,7 @@ def filled(
     kept = []
     for number, guess in enumerate(guesses):
         report(0.7 + 0.3 * number / len(guesses))
-        kept.append(_uncontradicted(guess, [maps[other] for other in partners[number]]))
+        kept.append(uncontradicted(guess, [maps[other] for other in partners[number]]))
     return kept
 
 
@@ -62,8 +62,8 @@ def _guess(depth: Floats, allowed: Bools) -> Floats:
     if not gap.any():
         return np.zeros_like(depth)
     inverse = np.where(known, 1 / np.maximum(depth, 1e-9), 0).astype(np.float32)
-    membrane = _membrane(inverse, known)
-    return np.where(gap & (membrane > 0), 1 / np.maximum(membrane, 1e-9), 0).astype(np.float32)
+    across = membrane(inverse, known)
+    return np.where(gap & (across > 0), 1 / np.maximum(across, 1e-9), 0).astype(np.float32)
 
 
 def _enclosed(depth: Floats, reach: int) -> Bools:
@@ -91,7 +91,7 @@ def _next_known(depth: Floats, axis: int, reach: int, *, backwards: bool) -> Flo
     return np.asarray(found if axis == 1 else found.T, np.float32)
 
 
-def _membrane(values: Floats, known: Bools) -> Floats:
+def membrane(values: Floats, known: Bools) -> Floats:
     """(h, w) harmonic between known values: solved on a coarse picture first, then on finer ones."""
     height, width = values.shape
     if min(height, width) > 8:
@@ -103,7 +103,7 @@ def _membrane(values: Floats, known: Bools) -> Floats:
         weight, total = np.asarray(weight, np.float32), np.asarray(total, np.float32)
         small = np.where(weight > 0, total / np.maximum(weight, 1e-9), 0).astype(np.float32)
         start = cv2.resize(
-            _membrane(small, weight > 0), (width, height), interpolation=cv2.INTER_LINEAR
+            membrane(small, weight > 0), (width, height), interpolation=cv2.INTER_LINEAR
         )
     else:
         mean = values[known].mean() if known.any() else 0.0
@@ -116,7 +116,7 @@ def _membrane(values: Floats, known: Bools) -> Floats:
     return result
 
 
-def _uncontradicted(guess: DepthMap, others: Sequence[DepthMap]) -> DepthMap:
+def uncontradicted(guess: DepthMap, others: Sequence[DepthMap]) -> DepthMap:
     """Without what lies before surfaces that other views measured: they see through it."""
     there = guess.depth > 0
     points = unprojected(guess)[there]

@@ -23,7 +23,7 @@ Singles = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-MOST = 12_000  # points compared, those seen most often
+MOST = 8_000  # points compared, those seen most often
 LIKE = 0.8  # how much nearer the reflected descriptor must be than any other
 EXACT = 0.015  # of the cameras' distance from the points: how far a pair may be off
 FEWEST = 12  # pairs that make a mirror

@@ -30,6 +30,7 @@ from .fusion import (
 )
 from .geometry import project
 from .preview import preview_of_field
+from .priors import Prior, guessed
 from .reflections import glazed
 from .region import Region
 from .stereo import DepthMap, Picture, agreeing, depth_planes, neighbours_of, prepared, sweep
@@ -97,7 +98,11 @@ class Measured:
 
 
 def shape_by_fusion(
-    region: Region, detail: Detail, stage: Stage, watch: Watch | None = None
+    region: Region,
+    detail: Detail,
+    stage: Stage,
+    watch: Watch | None = None,
+    prior: Prior | None = None,
 ) -> Shape:
     """Find depth for each view, fuse it, cut it by the silhouettes, extract the surface.
 
@@ -107,12 +112,13 @@ def shape_by_fusion(
         stage: Called with the name of each stage as it begins; gives a function to report that
             stage's finished share with, which raises to cancel.
         watch: Shown the outlines' hull and the fused surface.
+        prior: Guesses depth where none can be measured.
 
     Raises:
         PictureError: When no surface is found.
     """
     watch = watch or Watch()
-    measured = measure(region, detail, stage, watch)
+    measured = measure(region, detail, stage, watch, prior)
     report = stage("Fusing")
     evidence = collected(measured, report)
     _show_fused(region, measured, evidence, watch)
@@ -128,6 +134,7 @@ def shape_by_rendering(
     watch: Watch,
     *,
     moves_cameras: bool,
+    prior: Prior | None = None,
 ) -> tuple[Shape, Region]:
     """Refine the fused surface until it looks like the pictures.
 
@@ -139,6 +146,7 @@ def shape_by_rendering(
         stage: As for ``shape_by_fusion``.
         watch: Sees the surface as it becomes better, and may end the refinement early.
         moves_cameras: Turn and shift each camera a little, too: they were estimated.
+        prior: As for ``shape_by_fusion``.
 
     Returns:
         The shape, and the region with cameras that fit it better if those could be moved.
@@ -146,7 +154,7 @@ def shape_by_rendering(
     Raises:
         PictureError: When no surface is found.
     """
-    measured = measure(region, detail, stage, watch)
+    measured = measure(region, detail, stage, watch, prior)
     report = stage("Fusing")
     evidence = collected(measured, report)
     _show_fused(region, measured, evidence, watch)
@@ -221,7 +229,13 @@ def _show_hull(region: Region, grid: Grid, outside: Floats, watch: Watch) -> Non
         watch.look(preview)
 
 
-def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = None) -> Measured:
+def measure(
+    region: Region,
+    detail: Detail,
+    stage: Stage,
+    watch: Watch | None = None,
+    prior: Prior | None = None,
+) -> Measured:
     """Carve by the silhouettes and find the depth of each view; as ``shape_by_fusion``."""
     grid = Grid.over(region.half, cells_along(region.half, detail))
     outside = None
@@ -251,6 +265,9 @@ def measure(region: Region, detail: Detail, stage: Stage, watch: Watch | None = 
         found = [glazed(one, region.mirrors, is_place=is_place) for one in found]
     allowed = [picture.allowed for picture in pictures]
     guesses = filled(found, allowed, partners, lambda share: report(0.6 + 0.4 * share))
+    if prior is not None:
+        report = stage("Guessing bare surfaces")
+        guesses = guessed(prior, region.views, found, allowed, guesses, partners, report)
     return Measured(grid, outside, tuple(found), known, tuple(guesses), is_place)
 
 
