@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from .contracts import View
 from .filling import membrane, uncontradicted
-from .stereo import DepthMap
+from .geometry import pixels_at
+from .stereo import DepthMap, unprojected
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -29,6 +30,7 @@ FEWEST = 300  # measured pixels that a fit takes
 # Median error of scale and shift alone, as a share of depth, from which a guess is worth nothing, and the
 # share of the error of one depth for all that it must stay below, unless it is as small as the last.
 WORST, BETTER, GOOD = 0.08, 0.5, 0.02
+AGREES = 0.07  # of the depth by which a guess may miss what another view says
 CELL = 8  # pixels of the coarse picture in which the rest of the error is spread
 BEYOND = 1.3  # how much nearer and further than all that was measured a guess may be
 STEEP = 0.08  # change of depth from pixel to pixel, as a share, that is an edge with nothing on it
@@ -69,9 +71,9 @@ def guessed(
     asked = np.flatnonzero(bare > BARE)
     if len(asked) > MOST_LOOKS:
         asked = asked[np.linspace(0, len(asked) - 1, MOST_LOOKS).round().astype(int)]
-    result = list(known)
+    guesses = {}
     for done, number in enumerate(asked.tolist()):
-        report(done / len(asked))
+        report(0.9 * done / len(asked))
         said = prior(views[number])
         if said is None:
             continue
@@ -84,9 +86,41 @@ def guessed(
             continue
         free = allowed[number] & (depth <= 0) & (own <= 0) & ~_edges(fitted)
         guess = DepthMap(np.where(free, fitted, 0).astype(np.float32), maps[number].camera)
-        guess = uncontradicted(guess, [maps[other] for other in partners[number]])
-        result[number] = DepthMap(np.where(own > 0, own, guess.depth), guess.camera)
+        guesses[number] = uncontradicted(guess, [maps[other] for other in partners[number]])
+    whole = [
+        _together(own, filled, guesses.get(number))
+        for number, (own, filled) in enumerate(zip(maps, known, strict=True))
+    ]
+    result = list(known)
+    for done, (number, guess) in enumerate(guesses.items()):
+        report(0.9 + 0.1 * done / len(guesses))
+        kept = _confirmed(guess, [whole[other] for other in partners[number]])
+        result[number] = _together(known[number], kept)
     return result
+
+
+def _together(first: DepthMap, *others: DepthMap | None) -> DepthMap:
+    """The first depth that there is at each pixel."""
+    depth = first.depth
+    for other in others:
+        if other is not None:
+            depth = np.where(depth > 0, depth, other.depth)
+    return DepthMap(depth, first.camera)
+
+
+def _confirmed(guess: DepthMap, others: Sequence[DepthMap]) -> DepthMap:
+    """What another view says as well, measured or guessed by itself: errors seldom agree."""
+    there = guess.depth > 0
+    points = unprojected(guess)[there]
+    agrees = np.zeros(len(points), bool)
+    for other in others:
+        row, column, seen, expected = pixels_at(other.camera, points, other.depth.shape)
+        found = np.zeros(len(points), np.float32)
+        found[seen] = other.depth[row[seen], column[seen]]
+        agrees |= (found > 0) & (np.abs(found - expected) < AGREES * expected)
+    depth = np.zeros_like(guess.depth)
+    depth[there] = np.where(agrees, guess.depth[there], 0)
+    return DepthMap(depth, guess.camera)
 
 
 def fit(said: Floats, measured: Floats) -> Floats | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,14 +80,12 @@ def test_little_measured_depth_makes_no_fit(corner, measured):
 
 
 def guesses(prior, measured, filled=None, partner=None) -> np.ndarray:
+    """Of the first of two views from one spot, the second of which measured ``partner`` or the same."""
     own = np.zeros_like(measured) if filled is None else filled
-    maps = [DepthMap(measured, CAMERA)]
-    partners = [[]]
-    if partner is not None:
-        maps.append(DepthMap(partner, CAMERA))
-        partners = [[1], []]
-    known = [DepthMap(own, CAMERA)] + [DepthMap(np.ones_like(own), CAMERA)] * (len(maps) - 1)
-    views, allowed = [VIEW] * len(maps), [EVERYWHERE] * len(maps)
+    maps = [DepthMap(measured, CAMERA), DepthMap(measured if partner is None else partner, CAMERA)]
+    known = [DepthMap(own, CAMERA), DepthMap(np.zeros_like(own), CAMERA)]
+    views = [VIEW, replace(VIEW, name="b")]
+    allowed, partners = [EVERYWHERE] * 2, [[1], [0]]
     return priors.guessed(prior, views, maps, allowed, known, partners, silent)[0].depth
 
 
@@ -103,6 +102,19 @@ def test_only_what_is_unknown_is_guessed(corner, measured):
 def test_a_guess_gives_way_to_what_another_view_sees(corner, measured):
     through = np.full_like(measured, 50.0)  # sees far behind the guess
     assert (guesses(lambda view: seen_by_network(corner), measured, partner=through) == 0).all()
+
+
+def test_a_guess_that_no_other_view_confirms_is_dropped(corner, measured):
+    def prior(view: View) -> np.ndarray | None:
+        wall = corner.copy()
+        wall[10:70, 70:120] *= 1.0 if view.name == "a" else 1.2
+        return seen_by_network(wall)
+
+    assert (guesses(lambda view: seen_by_network(corner), measured)[40:60, 75:115] > 0).mean() > 0.9
+    assert (guesses(prior, measured)[40:60, 75:115] > 0).mean() < 0.1
+    # None but its own: the other view says nothing at all.
+    alone = guesses(lambda view: prior(view) if view.name == "a" else None, measured)
+    assert (alone == 0).all()
 
 
 def test_a_picture_without_bare_parts_is_not_asked_about(corner):
