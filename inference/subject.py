@@ -137,13 +137,20 @@ def mask_on_plain(
         (H, W) 0..1 mask; None where the background is not plain, or not all of what stands before
         it is the subject.
     """
-    from .picture.plain_background import holds_another_thing, plain_background_mask
+    from .picture.plain_background import (
+        holds_another_thing,
+        is_seen_whole,
+        plain_background_mask,
+    )
 
     def seen() -> Floats:
         return net.estimate_scene(rgb.astype(np.float32) / 255, lambda: report(0.0)).mask
 
     mask = plain_background_mask(rgb)
-    return None if mask is None or holds_another_thing(mask, seen) else mask
+    if mask is not None:
+        return None if holds_another_thing(mask, seen) else mask
+    group = plain_background_mask(rgb, is_group=True)
+    return group if group is not None and is_seen_whole(group, seen()) else None
 
 
 def bundled_mask(

@@ -35,11 +35,13 @@ MIN_EDGE = 2.0
 MAX_WEAK_OUTLINE = 0.2
 # A piece that runs out of the picture and that a network does not see: another thing, or a floor.
 UNSEEN = 0.1
+# Of several things: share that a network must see, and share of what it sees that must be theirs.
+SEEN, INSIDE = 0.9, 0.85
 SPECK_FRACTION = 0.01
 MAX_STRANGE_PIECE = 0.06
 
 
-def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
+def plain_background_mask(rgb: NDArray[np.uint8], *, is_group: bool = False) -> Mask | None:
     """Cut the subject out of a plain background: a sprite, a drawing, a product photo.
 
     The background's colour is a smooth function of the place, fitted to the picture's border;
@@ -47,6 +49,8 @@ def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
 
     Args:
         rgb: (H, W, 3) uint8.
+        is_group: Take several things that stand free, too, none of which is most of them; whether
+            they are the subject is for ``is_seen_whole`` to say.
 
     Returns:
         (H, W) mask with an antialiased outline, or None when the background is not plain or what
@@ -61,7 +65,9 @@ def plain_background_mask(rgb: NDArray[np.uint8]) -> Mask | None:
         return None
     background, tolerance = fitted
     difference = np.linalg.norm(lab - background, axis=2).astype(np.float32)
-    solid = _solid_subject(difference, tolerance)
+    solid = _solid_subject(difference, tolerance, 0.0 if is_group else MIN_MAIN_PART)
+    if is_group and solid is not None and rim(solid).any():
+        return None
     if solid is None or _crosses_border_often(solid) or _weak_outline(lab, solid):
         return None
     backdrop = np.asarray(cv2.cvtColor(background, cv2.COLOR_Lab2RGB), np.float32)
@@ -90,6 +96,21 @@ def holds_another_thing(mask: Mask, seen: Callable[[], Mask]) -> bool:
     labels, areas = components(pieces, 8)
     areas[0] = 0.0  # what is no piece
     return bool((areas[rim(labels)] > MAX_STRANGE_PIECE * solid.sum()).any())
+
+
+def is_seen_whole(group: Mask, seen: Mask) -> bool:
+    """Tell whether a network takes all of several things for the subject, and little else.
+
+    Args:
+        group: (H, W) several things cut out by colours.
+        seen: What the network takes for the subject, 0..1, of any size.
+    """
+    things = group > 0.5
+    height, width = group.shape
+    said = resize_mask(seen, (height, width))
+    subject = said > 0.5
+    is_all = bool((said[things] > UNSEEN).mean() >= SEEN)
+    return is_all and bool((things & subject).sum() >= INSIDE * max(int(subject.sum()), 1))
 
 
 def _fit_background(lab: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] | None:
@@ -137,8 +158,13 @@ def _commonest(colours: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.linalg.norm(colours - middle, axis=1) < 2.0 * MAX_TOLERANCE
 
 
-def _solid_subject(difference: Mask, tolerance: float) -> NDArray[np.uint8] | None:
-    """Flood the background from the border; return the subject as 0 and 1, None if implausible."""
+def _solid_subject(
+    difference: Mask, tolerance: float, main_part: float
+) -> NDArray[np.uint8] | None:
+    """Flood the background from the border; return the subject as 0 and 1, None if implausible.
+
+    ``main_part`` is the share that its largest piece must have.
+    """
     unlike = (difference > tolerance).astype(np.uint8)
     longest = max(difference.shape)
     for fraction in GAP_FRACTIONS:
@@ -153,7 +179,7 @@ def _solid_subject(difference: Mask, tolerance: float) -> NDArray[np.uint8] | No
             return None
         if _is_stroke((labels == 1 + int(areas[1:].argmax())).astype(np.uint8), STROKE_FRACTION):
             continue
-        is_whole = areas[1:].max() >= MIN_MAIN_PART * area
+        is_whole = areas[1:].max() >= main_part * area
         is_plausible = MIN_SUBJECT_AREA <= area / solid.size <= MAX_SUBJECT_AREA
         if not is_whole or not is_plausible:
             return None

@@ -30,7 +30,7 @@ FEWEST = 300  # measured pixels that a fit takes
 # Median error of scale and shift alone, as a share of depth, from which a guess is worth nothing, and the
 # share of the error of one depth for all that it must stay below, unless it is as small as the last.
 WORST, BETTER, GOOD = 0.08, 0.5, 0.02
-AGREES = 0.07  # of the depth by which a guess may miss what another view says
+AGREES = 0.05  # of the depth by which a guess may miss what another view says
 CELL = 8  # pixels of the coarse picture in which the rest of the error is spread
 BEYOND = 1.3  # how much nearer and further than all that was measured a guess may be
 STEEP = 0.08  # change of depth from pixel to pixel, as a share, that is an edge with nothing on it

@@ -19,6 +19,7 @@ from image_to_mesh.inference.picture.load import load_picture
 from image_to_mesh.inference.picture.masks import denied_holes, resize_mask
 from image_to_mesh.inference.picture.plain_background import (
     holds_another_thing,
+    is_seen_whole,
     plain_background_mask,
 )
 
@@ -376,3 +377,22 @@ def test_crop_beyond_the_picture():
     assert np.abs(sample_crop(image, -20, -20, 60, 30, border=None) - 0.5).max() < 1e-6
     outside = sample_crop(image, 100, 100, 10, 4, border=0.25)
     assert np.abs(outside - 0.25).max() < 1e-6
+
+
+def test_a_set_of_things_before_a_plain_wall_is_cut_out_if_a_network_sees_it_whole() -> None:
+    rgb = np.full((240, 320, 3), 228, np.uint8)
+    truth = np.zeros((240, 320), np.float32)
+    for left, top in ((40, 60), (130, 90), (220, 60)):
+        rgb[top : top + 60, left : left + 60] = (90, 20 + left, 30)
+        truth[top : top + 60, left : left + 60] = 1.0
+    assert plain_background_mask(rgb) is None  # none of them is most of it
+    group = plain_background_mask(rgb, is_group=True)
+    assert group is not None
+    assert np.abs(group - truth).mean() < 0.01
+    assert is_seen_whole(group, truth * 0.7)
+    one = truth.copy()
+    one[:, 120:] = 0.0
+    assert not is_seen_whole(group, one)  # it takes one of them for the subject
+    assert not is_seen_whole(group, np.ones_like(truth))  # or the wall, too
+    rgb[60:120, :60] = (90, 60, 30)  # one runs out of the picture: there is more of it
+    assert plain_background_mask(rgb, is_group=True) is None
