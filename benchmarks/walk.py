@@ -61,6 +61,7 @@ class Walk:
         has_exif: Whether photos tell their focal length.
         is_video: One clip instead of photos.
         shake: Of the hand, as a share of the distance.
+        bounces: Of light; the sky lights nearly all of it, but what a mirror shows has to be lit, too.
     """
 
     build: Callable[[Props], list[bpy.types.Object]]
@@ -69,6 +70,7 @@ class Walk:
     has_exif: bool = True
     is_video: bool = False
     shake: float = 0.03
+    bounces: int = 1
 
 
 class Props:
@@ -266,7 +268,7 @@ SETS = {
     "grass": Walk(_grass, _around((0, 0, 0.15), 1.2, 22, turn=200.0), "rooitou", True),
     "stool": Walk(_stool, _around((0, 0, 0.28), 1.3, 22, heights=(26.0,)), "empty_ware"),
     "room": Walk(_room, _through, "empty_ware"),
-    "mirror": Walk(_mirrored, _through, "empty_ware"),
+    "mirror": Walk(_mirrored, _through, "empty_ware", bounces=3),
     "clip": Walk(
         _table, _around((0.05, 0, 0.9), 0.7, 90, heights=(30.0,)), "st_fagans", False, True, 0.0
     ),
@@ -311,8 +313,7 @@ def render_walk(name: str, walk: Walk, arguments: argparse.Namespace) -> None:
     scene = bpy.data.scenes[0]
     scene.render.film_transparent = False
     scene.cycles.use_denoising = True
-    # The sky lights nearly all of it; what a mirror shows has to be lit, too.
-    scene.cycles.max_bounces = 3 if name == "mirror" else 1
+    scene.cycles.max_bounces = walk.bounces
     scene.cycles.use_fast_gi = True
     scene.cycles.denoising_quality = "FAST"
     scene.render.use_persistent_data = True

@@ -31,7 +31,13 @@ def camera_at(azimuth: float, elevation: float, distance: float) -> np.ndarray:
     """(4, 4) camera-to-world in OpenCV axes, looking at the origin; angles in degrees."""
     a, e = math.radians(azimuth), math.radians(elevation)
     eye = distance * np.array([math.sin(a) * math.cos(e), -math.sin(e), -math.cos(a) * math.cos(e)])
-    forward = -eye / np.linalg.norm(eye)
+    return looking_at(eye, np.zeros(3))
+
+
+def looking_at(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(4, 4) level camera-to-world in OpenCV axes."""
+    forward = target - eye
+    forward = forward / np.linalg.norm(forward)
     right = np.cross([0.0, 1.0, 0.0], forward)
     right /= np.linalg.norm(right)
     matrix = np.eye(4)
@@ -70,13 +76,13 @@ def shoot(
     side = axis * 2 + (np.take_along_axis(point, axis[..., None], -1)[..., 0] > 0)
     u = np.where(axis == 0, point[..., 1], point[..., 0]) + HALF
     v = np.where(axis == 2, point[..., 1], point[..., 2]) + HALF
-    colour = _look_up(cube, side, u, v)
+    colour = look_up(cube, side, u, v)
     backdrop = np.full_like(colour, 200)
     down = (HALF - eye[1]) / np.where(directions[..., 1] > 1e-6, directions[..., 1], np.nan)
     on_floor = np.isfinite(down) & (down > 0) & (down < 12)
     if floor:
         spot = eye + directions * np.where(on_floor, down, 1)[..., None]
-        pattern = _look_up(ground[None], np.zeros(x.shape, int), spot[..., 0] / 8, spot[..., 2] / 8)
+        pattern = look_up(ground[None], np.zeros(x.shape, int), spot[..., 0] / 8, spot[..., 2] / 8)
         backdrop = np.where(on_floor[..., None], pattern, backdrop)
     fine_pixels = np.where(hit[..., None], colour, backdrop)
     blocks = fine_pixels.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
@@ -91,19 +97,24 @@ def shoot(
 def _patterns(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Smooth noise with detail at several scales: (6, 96, 96, 3) and (512, 512, 3), 0..255."""
     random = np.random.default_rng(seed)
-
-    def noise(side: int, scales: tuple[int, ...]) -> np.ndarray:
-        total = np.zeros((side, side, 3), np.float32)
-        for scale in scales:
-            grid = random.random((side // scale + 1, side // scale + 1, 3), np.float32)
-            total += cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
-        total -= total.min()
-        return 30 + 210 * total / total.max()
-
-    return np.stack([noise(96, (4, 8, 24)) for _ in range(6)]), noise(512, (4, 8, 32))
+    sides = np.stack([noise(random, 96, (4, 8, 24)) for _ in range(6)])
+    return sides, noise(random, 512, (4, 8, 32))
 
 
-def _look_up(pictures: np.ndarray, which: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def noise(random: np.random.Generator, side: int, scales: tuple[int, ...]) -> np.ndarray:
+    """(side, side, 3) float32 from 30 to 240, smooth at each of the scales, in pixels."""
+    total = np.zeros((side, side, 3), np.float32)
+    for scale in scales:
+        grid = random.random((side // scale + 1, side // scale + 1, 3), np.float32)
+        total += cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
+    total -= total.min()
+    return 30 + 210 * total / total.max()
+
+
+def look_up(
+    pictures: np.ndarray, which: np.ndarray | int, u: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """Colours of square pictures (N, side, side, 3), which repeat, at u and v of their sides."""
     side = pictures.shape[1]
     column = (np.floor(u * side).astype(int)) % side
     row = (np.floor(v * side).astype(int)) % side

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import project
-from .stereo import DepthMap, unprojected
+from .stereo import DepthMap, depth_at, unprojected
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -122,12 +121,7 @@ def uncontradicted(guess: DepthMap, others: Sequence[DepthMap]) -> DepthMap:
     points = unprojected(guess)[there]
     wrong = np.zeros(len(points), bool)
     for other in others:
-        where, expected = project(other.camera, points)
-        column, row = np.floor(np.clip(where, -1, 1e6)).astype(np.int64).T
-        height, width = other.depth.shape
-        inside = (column >= 0) & (row >= 0) & (column < width) & (row < height) & (expected > 0)
-        found = np.zeros(len(points), np.float32)
-        found[inside] = other.depth[row[inside], column[inside]]
+        found, expected = depth_at(other, points)
         wrong |= (found > 0) & (expected < (1 - IN_FRONT) * found)
     depth = guess.depth.copy()
     depth[there] = np.where(wrong, 0, guess.depth[there])

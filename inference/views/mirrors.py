@@ -114,12 +114,18 @@ def through(mirror: Mirror, eyes: Doubles, points: Doubles, scale: float = 1.0) 
 
     ``scale`` makes the outline larger about its middle.
     """
-    high = eyes @ mirror.normal - mirror.offset
-    low = points @ mirror.normal - mirror.offset
+    crosses, spots = _crossings(mirror.normal, mirror.offset, eyes, points)
+    return crosses & within(mirror, spots, scale)
+
+
+def _crossings(
+    normal: Doubles, offset: float, eyes: Doubles, points: Doubles
+) -> tuple[Bools, Doubles]:
+    """(N,) whether the way from an eye to a point falls through a plane, and (N, 3) where."""
+    high, low = eyes @ normal - offset, points @ normal - offset
     crosses = (high > 0) & (low < 0)
     share = high / np.where(crosses, high - low, 1.0)
-    spots = eyes + (points - eyes) * share[:, None]
-    return crosses & within(mirror, spots, scale)
+    return crosses, eyes + (points - eyes) * share[:, None]
 
 
 def within(mirror: Mirror, spots: Doubles, scale: float = 1.0) -> Bools:
@@ -197,14 +203,12 @@ def _bounded(
 ) -> Found | None:
     """The mirror in a plane; None where it is no mirror but a thing that is symmetric."""
     points, cameras = sight.looks.T
-    eye_high = sight.eyes[cameras] @ normal - offset
-    low = sight.points[points] @ normal - offset
+    eyes, seen_points = sight.eyes[cameras], sight.points[points]
     of_pairs = np.isin(points, behind)
-    if (eye_high[of_pairs] > 0).mean() < ONE_SIDED:
+    if (eyes[of_pairs] @ normal > offset).mean() < ONE_SIDED:
         return None
-    is_look = (eye_high > 0) & (low < -exact)
-    share = eye_high / np.where(is_look, eye_high - low, 1.0)
-    spots = sight.eyes[cameras] + (sight.points[points] - sight.eyes[cameras]) * share[:, None]
+    crosses, spots = _crossings(normal, offset, eyes, seen_points)
+    is_look = crosses & (seen_points @ normal - offset < -exact)
     across = _axes(normal)
     flat = spots @ across.T
     used = is_look & of_pairs
@@ -216,7 +220,7 @@ def _bounded(
         if len(corners) < 3:
             return None
         mirror = Mirror(normal, corners @ across + normal * offset)
-        used = is_look & within(mirror, spots, GROWTH)
+        used = is_look & through(mirror, eyes, seen_points, GROWTH)
     assert mirror is not None
     if not _has_frame(sight.points, mirror, across, exact):
         return None

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from .contracts import View
 from .filling import membrane, uncontradicted
-from .geometry import pixels_at
-from .stereo import DepthMap, unprojected
+from .stereo import DepthMap, depth_at, unprojected
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -114,9 +113,7 @@ def _confirmed(guess: DepthMap, others: Sequence[DepthMap]) -> DepthMap:
     points = unprojected(guess)[there]
     agrees = np.zeros(len(points), bool)
     for other in others:
-        row, column, seen, expected = pixels_at(other.camera, points, other.depth.shape)
-        found = np.zeros(len(points), np.float32)
-        found[seen] = other.depth[row[seen], column[seen]]
+        found, expected = depth_at(other, points)
         agrees |= (found > 0) & (np.abs(found - expected) < AGREES * expected)
     depth = np.zeros_like(guess.depth)
     depth[there] = np.where(agrees, guess.depth[there], 0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..contracts import CameraArrays
 from .contracts import View
-from .geometry import project
+from .geometry import pixels_at, project
 
 Floats = NDArray[np.float32]
 
@@ -307,14 +307,7 @@ def agreeing(
         votes = np.zeros(len(points), np.int32)
         summed, weight = depth.copy(), np.ones(len(points), np.float32)
         for other in partners[index]:
-            its = maps[other]
-            where, expected = project(its.camera, points)
-            column, row = np.floor(where).astype(np.int64).T
-            height, width = its.depth.shape
-            inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-            inside &= expected > 0
-            found = np.zeros(len(points), np.float32)
-            found[inside] = its.depth[row[inside], column[inside]]
+            found, expected = depth_at(maps[other], points)
             ratio = found / np.maximum(expected, 1e-9)
             agrees = (found > 0) & (np.abs(ratio - 1) < tolerance)
             votes += agrees
@@ -324,6 +317,14 @@ def agreeing(
         result[known] = np.where(votes >= least, summed / weight, 0)
         checked.append(DepthMap(result, own.camera))
     return checked
+
+
+def depth_at(depth_map: DepthMap, points: Floats) -> tuple[Floats, Floats]:
+    """What a depth map holds where it shows (N, 3) points, 0 for nothing, and how deep they are there."""
+    row, column, seen, expected = pixels_at(depth_map.camera, points, depth_map.depth.shape)
+    found = np.zeros(len(points), np.float32)
+    found[seen] = depth_map.depth[row[seen], column[seen]]
+    return found, expected
 
 
 def unprojected(depth_map: DepthMap) -> Floats:
