@@ -16,24 +16,21 @@ from .cost import StageClock
 from .failures import translated_failures
 from .networks import Networks
 from .subject import CROP_MARGIN, Subject, choose_engine, find_subject
+from .subject_crop import as_bytes, far_side, looked_at_twice, paint, sharpened
 
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
     from .engines.scene import SceneResult
     from .engines.triplane import PlacedResult
-    from .models.two_sided import ObjectGeometry, TwoSidedNetwork
     from .networks import ObjectField, SceneDepth
 
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
 
-WIDER = 1.1  # side of the second, wider crop
 MASK_SIDE = 768  # largest side of the crop's mask in pixels
 OBJECT_FOV = math.radians(30.0)  # field of view of the subject's crop when the camera is unknown
 BUNDLED_EDGE_BLUR = 9.0  # half width of depth edges in pixels of the depth map
 SHARP_EDGE_BLUR = 1.5  # of installed depth networks, which see edges finely
-FAR_SIDE = 512  # pixels of the square in which the far side is imagined, at most
-RIM = 0.03  # of that side: how far the far side shows the outline's own colours
 MATCHED = 0.85  # overlap of outlines below which the artist is told
 SCENE_FOV = math.radians(60.0)  # field of view of a scene's longer side when the camera is unknown
 
@@ -187,14 +184,14 @@ def _run_object(
         rgb = rgb * mask[..., None] + 0.5 * (1 - mask[..., None])
     fine = int(np.clip(side, 256, MASK_SIDE))
     crop_mask = cutout.sample_crop(mask[..., None], x0, y0, side, fine, 0.0)[..., 0]
-    geometry = _looked_at_twice(net, rgb, mask, (x0, y0, side), lambda: report(0.2))
+    geometry = looked_at_twice(net, rgb, mask, (x0, y0, side), lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
     if subject.is_matte:
         from .picture.matting import foreground_colours
 
-        rgb = foreground_colours(_bytes(rgb), mask, lambda: report(0.8)).astype(np.float32) / 255
+        rgb = foreground_colours(as_bytes(rgb), mask, lambda: report(0.8)).astype(np.float32) / 255
     crop = cutout.sample_crop(rgb, x0, y0, side, colours, None)
-    sharper = _sharpened(network, rgb, (x0, y0, side), request.texture_size)
+    sharper = sharpened(network, rgb, (x0, y0, side), request.texture_size)
     observation = Observation(
         view=view,
         front=geometry.front,
@@ -203,8 +200,8 @@ def _run_object(
         up=geometry.up,
         mask=crop_mask,
         colour=crop if sharper is None else sharper,
-        back_colour=_far_side(network, crop, crop_mask),
-        albedo=_paint(net, rgb, mask, (x0, y0, side), lambda: report(0.9)),
+        back_colour=far_side(network, crop, crop_mask),
+        albedo=paint(net, rgb, mask, (x0, y0, side), lambda: report(0.9)),
     )
     result = build_object(
         observation,
@@ -216,82 +213,6 @@ def _run_object(
     )
     archive = pack(Archive(observation, result.frame, network.name()))
     return _finished(result, "object", picture, network, steps, archive)
-
-
-def _bytes(colours: Floats) -> NDArray[np.uint8]:
-    return np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
-
-
-def _sharpened(
-    network: Networks, rgb: Floats, square: tuple[float, float, float], wanted: int
-) -> Floats | None:
-    """A square of the picture as an installed network for finer textures draws it.
-
-    Args:
-        network: May know how to enlarge pictures.
-        rgb: (H, W, 3) 0..1 the picture.
-        square: Left, top and side in pixels.
-        wanted: Side of the texture; the result has no more pixels.
-
-    Returns:
-        (S, S, 3) 0..1, or None when no such network is installed or it would show no more.
-    """
-    from .picture.cutout import sample_crop
-
-    native = max(16, min(round(square[2]), wanted))
-    larger = network.upscaled(_bytes(sample_crop(rgb, *square, native, None)), wanted)
-    return None if len(larger) == native else larger.astype(np.float32) / 255
-
-
-def _far_side(network: Networks, crop: Floats, mask: Floats) -> Floats | None:
-    """What the far side may look like: the rim's colours, continued by an installed network.
-
-    Args:
-        network: May know how to fill holes.
-        crop: (C, C, 3) 0..1 the subject's crop.
-        mask: (M, M) subject probability of the crop.
-
-    Returns:
-        (B, B, 3) 0..1, or None when no such network is installed.
-    """
-    if network.chosen("inpaint") is None:
-        return None
-    from .field.two_sided import nearest_inside, signed_pixels
-    from .image import enlarge, shrink
-
-    size = min(len(crop), FAR_SIDE)
-    depth = signed_pixels(
-        enlarge(mask, size, size) if size > len(mask) else shrink(mask, size, size)
-    )
-    rim = (depth > 0) & (depth <= max(RIM * size, 2.0))
-    colours = _bytes(shrink(crop, size, size))
-    # Nothing of the background may be taken up: outside, the rim's colours go on.
-    colours = colours.reshape(-1, 3)[nearest_inside(rim)]
-    filled = network.filled(colours, depth > max(RIM * size, 2.0))
-    return None if filled is None else filled.astype(np.float32) / 255
-
-
-def _paint(
-    net: TwoSidedNetwork,
-    rgb: Floats,
-    mask: Floats,
-    square: tuple[float, float, float],
-    report: Callable[[], None],
-) -> Floats:
-    """(A, A, 3) 0..1 what the network takes for the subject's paint; it goes on beyond the outline.
-
-    Arguments as in ``_looked_at_twice``.
-    """
-    from .field.two_sided import nearest_inside
-    from .image import shrink
-    from .models.two_sided import OBJECT_SIZE
-    from .picture.cutout import sample_crop
-
-    colours = sample_crop(rgb, *square, OBJECT_SIZE, None)
-    subject = sample_crop(mask[..., None], *square, OBJECT_SIZE, 0.0)[..., 0]
-    albedo = net.estimate_appearance(colours, subject, report).albedo
-    inside = shrink(subject, *albedo.shape[1::-1]) > 0.5
-    return albedo.reshape(-1, 3)[nearest_inside(inside)] if inside.any() else albedo
 
 
 def _draw_object(
@@ -306,7 +227,7 @@ def _draw_object(
 
     def finish(drawn: ObjectField) -> tuple[PlacedResult, bool]:
         square = drawn.x0, drawn.y0, drawn.side
-        sharper = _sharpened(network, drawn.rgb, square, request.texture_size)
+        sharper = sharpened(network, drawn.rgb, square, request.texture_size)
         placed = build_from_field(
             drawn.field,
             drawn.axes,
@@ -316,7 +237,7 @@ def _draw_object(
             request.size_m,
             steps.stage,
             Finish(delight=request.shaping.delight, relief=request.shaping.bump),
-            lambda colours, cover: _far_side(network, colours, cover),
+            lambda colours, cover: far_side(network, colours, cover),
         )
         return placed, getattr(drawn.field, "is_faint", False)
 
@@ -334,52 +255,6 @@ def _draw_object(
             " seed may fit better."
         )
     return _finished(placed.result, "object", picture, network, steps)
-
-
-def _looked_at_twice(
-    net: TwoSidedNetwork,
-    rgb: Floats,
-    mask: Floats,
-    square: tuple[float, float, float],
-    report: Callable[[], None],
-) -> ObjectGeometry:
-    """Average what the network says of a crop and of a wider one; errors of the two differ.
-
-    Args:
-        net: The network.
-        rgb: (H, W, 3) 0..1 the picture.
-        mask: (H, W) 0..1 the subject.
-        square: Left, top and side of the crop in pixels.
-        report: Raises to cancel.
-    """
-    from .models.two_sided import OBJECT_SIZE, ObjectGeometry
-    from .picture.cutout import sample_crop
-
-    x0, y0, side = square
-    size, border = OBJECT_SIZE, side * (WIDER - 1) / 2
-
-    def look(left: float, top: float, width: float) -> ObjectGeometry:
-        colours = sample_crop(rgb, left, top, width, size, None)
-        subject = sample_crop(mask[..., None], left, top, width, size, 0.0)[..., 0]
-        return net.estimate_object(colours, subject, report)
-
-    near, wide = look(x0, y0, side), look(x0 - border, y0 - border, side * WIDER)
-    inset = size * (1 - 1 / WIDER) / 2
-    stack = np.dstack([wide.front, wide.back, wide.normals])
-    stack = sample_crop(stack, inset, inset, size / WIDER, size, None)
-    weight = near.mask / max(float(near.mask.sum()), 1.0)
-    front, back = stack[..., 0] * WIDER, stack[..., 1] * WIDER  # its unit is that much longer
-    shift = float(((near.front - front) * weight).sum())
-    normals = near.normals + stack[..., 2:]
-    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
-    up = near.up + wide.up
-    return ObjectGeometry(
-        mask=near.mask,
-        front=(near.front + front + shift) / 2,
-        back=(near.back + back + shift) / 2,
-        normals=normals,
-        up=up / max(float(np.linalg.norm(up)), 1e-6),
-    )
 
 
 def _run_scene(

@@ -11,6 +11,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.random import Generator
 from torch import Tensor
 
+from .behind import blurred, cluttered, in_a_room
+
 KEYS = (
     "image",
     "mask",
@@ -21,10 +23,15 @@ KEYS = (
     "has_depth",
     "up",
     "is_object",
+    "counts",
 )
 
 
 KNOWN = 0.4  # share of things whose mask is told
+SMALLER = 0.35  # of the others, share that become small things in a larger picture
+SMALL_SIZES = (0.2, 0.65)  # their longer side in the picture's
+OFF_CENTRE = 0.12  # standard deviation of their place, in the picture's side
+IN_PLACE = 0.5  # share of them in a picture of a place instead of a made-up room
 
 
 @dataclass(slots=True)
@@ -41,6 +48,7 @@ class Batch:
         has_depth: (B,) 1 where ``log_depth`` means something.
         up: (B, 3).
         is_object: (B,).
+        counts: (B,) 0 where nobody can say whether it is an object or a place.
     """
 
     x: Tensor
@@ -52,6 +60,7 @@ class Batch:
     has_depth: Tensor
     up: Tensor
     is_object: Tensor
+    counts: Tensor
 
 
 class Window:
@@ -117,6 +126,7 @@ def _tensors(raw: dict[str, np.ndarray], device: str) -> tuple[Tensor, Batch]:
         has_depth=numbers(raw["has_depth"], device),
         up=numbers(raw["up"], device),
         is_object=numbers(raw["is_object"], device),
+        counts=numbers(raw["counts"], device),
     )
     return image, batch
 
@@ -158,84 +168,91 @@ def _recoloured(image: Tensor, rng: Generator) -> Tensor:
     return image * gain.float().to(image.device) + float(rng.normal() * 0.05)
 
 
-def _cluttered(image: Tensor, other: Tensor, rng: Generator) -> Tensor:
-    """Put boxes and discs into a background: flat, shaded or cut out of another picture.
+def _smaller(image: Tensor, batch: Batch, i: int, rng: Generator) -> Tensor:
+    """Make a subject a small thing in a larger picture, in place, its geometry too.
 
-    Bright things behind the subject are what cut-outs take for a part of it.
-    """
-    side = image.shape[-1]
-    line = torch.arange(side, dtype=torch.float32, device=image.device)
-    for _ in range(int(rng.integers(1, 9))):
-        half = side * np.exp(rng.uniform(np.log(0.02), np.log(0.25), 2))
-        row, column = rng.uniform(0, side, 2)
-        v, u = ((line - row) / half[0])[:, None], ((line - column) / half[1])[None]
-        is_disc = rng.random() < 0.3
-        inside = (u.square() + v.square() < 1) if is_disc else (u.abs() < 1) & (v.abs() < 1)
-        if rng.random() < 0.25:
-            paint = other
-        else:
-            colour = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1))).float().to(image.device)
-            paint = colour + float(rng.normal() * 0.15) * (u if rng.random() < 0.5 else v)
-        image = torch.where(inside, paint, image)
-    return image
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    """Blur (C, S, S) with a Gaussian; ``sigma`` in pixels."""
-    radius = max(1, round(2.5 * sigma))
-    line = torch.arange(-radius, radius + 1, dtype=torch.float32, device=image.device)
-    kernel = torch.exp(-0.5 * (line / sigma).square())
-    kernel = (kernel / kernel.sum()).expand(len(image), 1, 1, -1)
-    padded = F.pad(image[None], (radius, radius, radius, radius), mode="replicate")
-    across = F.conv2d(padded, kernel, groups=len(image))
-    return F.conv2d(across, kernel.transpose(2, 3), groups=len(image))[0]
-
-
-def _in_a_room(other: Tensor, mask: Tensor, rng: Generator) -> Tensor:
-    """Make a wall, a floor and things that stand on it, out of focus, with grain: (3, S, S).
+    People photograph things from a few steps away; what fills a crop is all that ``pictures`` draws.
+    The unit of depth is half the crop's width, so depth shrinks with the picture.
 
     Args:
-        other: (3, S, S) a picture whose patches are some of the surfaces.
-        mask: (1, S, S) the subject, which darkens the floor beneath it.
+        image: (B, 3, S, S); picture ``i`` is black beside the subject afterwards.
+        batch: What the network should say.
+        i: Which one.
+        rng: Decides size and place.
+
+    Returns:
+        (1, S, S) how much of each pixel the subject covers.
+    """
+    side = image.shape[-1]
+    rows, columns = (torch.nonzero(batch.mask[i, 0].amax(d))[:, 0] for d in (1, 0))
+    extent = [(int(n[0]), int(n[-1]) + 1) if len(n) else (0, side) for n in (rows, columns)]
+    fill = max(high - low for low, high in extent) / side
+    factor = min(1.0, float(np.exp(rng.uniform(*np.log(SMALL_SIZES)))) / fill)
+    size = max(8, round(side * factor))
+    corner = []
+    for low, high in extent:
+        least, most = -low * factor, side - high * factor
+        wanted = (least + most) / 2 + float(rng.normal()) * OFF_CENTRE * side
+        corner.append(round(min(max(wanted, least), most)))
+
+    def shrunk(pixels: Tensor) -> Tensor:
+        return F.interpolate(pixels[None], (size, size), mode="area")[0]
+
+    def placed(pixels: Tensor) -> Tensor:
+        top, left = corner
+        rows = slice(max(top, 0), min(top + size, side))
+        columns = slice(max(left, 0), min(left + size, side))
+        whole = pixels.new_zeros((len(pixels), side, side))
+        whole[:, rows, columns] = pixels[
+            :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+        return whole
+
+    mask = batch.mask[i]
+    cover = shrunk(mask)
+    share = cover.clamp_min(1e-3)
+    for name, unit in (("front", factor), ("thickness", factor), ("normals", 1.0)):
+        maps = getattr(batch, name)
+        maps[i] = placed(shrunk(maps[i] * mask) / share * unit * (cover > 0.5))
+    image[i] = placed(shrunk(image[i] * mask) / share)
+    batch.mask[i] = placed((cover > 0.5).float())
+    return placed(cover)
+
+
+def _before_another_background(
+    image: Tensor, batch: Batch, i: int, other: Tensor, places: list[Tensor], rng: Generator
+) -> None:
+    """Change what stands behind a subject whose mask is secret, or leave it, in place.
+
+    Args:
+        image: (B, 3, S, S).
+        batch: What the network should say.
+        i: Which picture.
+        other: (3, S, S) another picture, which patches and backgrounds are taken from.
+        places: (3, S, S) pictures of whole places.
         rng: Decides.
     """
-    side = other.shape[-1]
-    line = torch.arange(side, dtype=torch.float32, device=other.device)
-    horizon = float(rng.uniform(0.15, 0.8)) * side
-    lean = float(rng.normal() * 0.05)
-    is_floor = line[:, None] > horizon + lean * (line[None] - side / 2)
-
-    def surface() -> Tensor:
-        colour = torch.from_numpy(rng.uniform(0.1, 0.95, (3, 1, 1)) ** 0.7).float()
-        colour = colour.to(other.device)
-        if rng.random() < 0.6:  # most walls and boxes are nearly grey
-            colour = colour.mean() + 0.2 * (colour - colour.mean())
-        slope = (line / side - 0.5)[:, None] if rng.random() < 0.5 else (line / side - 0.5)[None]
-        flat = colour + float(rng.normal() * 0.12) * slope
-        if rng.random() < 0.6:
-            return flat.expand(3, side, side)
-        size = int(side * rng.uniform(0.15, 0.6))
-        row, column = rng.integers(0, side - size, 2)
-        patch = other[None, :, row : row + size, column : column + size]
-        patch = F.interpolate(patch, size=(side, side), mode="bilinear")[0]
-        return 0.5 * patch + 0.5 * flat
-
-    room = torch.where(is_floor, surface(), surface())
-    for _ in range(int(rng.integers(0, 9))):
-        wide, high = side * np.exp(rng.uniform(np.log(0.03), np.log(0.4), 2))
-        left, foot = rng.uniform(-wide, side), horizon + side * rng.uniform(-0.1, 0.25)
-        rows = (line > foot - high) & (line < foot)
-        columns = (line > left) & (line < left + wide)
-        room = torch.where(rows[:, None] & columns[None], surface(), room)
-    room = _blurred(room, float(np.exp(rng.uniform(np.log(0.3), np.log(4.0)))))
-    if rng.random() < 0.5:
-        shift = int(rng.integers(0, max(2, side // 12)))
-        shadow = _blurred(mask, float(rng.uniform(0.01, 0.04)) * side).roll(shift, 1)
-        room = room * (1 - float(rng.uniform(0.1, 0.6)) * shadow * is_floor)
-    cells = int(np.exp(rng.uniform(np.log(4), np.log(65))))
-    coarse = torch.from_numpy(rng.normal(size=(1, 1, cells, cells))).float()
-    grain = F.interpolate(coarse, size=(side, side), mode="bicubic")[0]
-    return (room + float(rng.uniform(0, 0.05)) * grain.to(other.device)).clamp(0, 1)
+    is_depth_free = bool(batch.has_depth[i] < 0.5)
+    kind = rng.random()
+    is_pasted = is_depth_free and kind < 0.2
+    is_in_room = 0.2 <= kind < 0.5
+    is_cluttered = kind > 0.75 or (is_pasted and kind < 0.1)
+    is_small = rng.random() < SMALLER
+    if not (is_pasted or is_in_room or is_cluttered or is_small):
+        return
+    soft = _smaller(image, batch, i, rng) if is_small else F.avg_pool2d(batch.mask[i], 3, 1, 1)
+    behind = other if is_pasted else image[i]
+    if is_small and places and rng.random() < IN_PLACE:
+        place = places[int(rng.integers(len(places)))]
+        behind = blurred(place, float(rng.uniform(0.3, 3))) if rng.random() < 0.7 else place
+        batch.counts[i] = 0  # as much a place as a thing
+    elif is_in_room or is_small:
+        behind = in_a_room(other, batch.mask[i], rng)
+    if is_cluttered and not is_small:
+        behind = cluttered(behind, other, rng)
+    image[i] = image[i] * soft + behind * (1 - soft)
+    batch.has_depth[i] = 0
+    batch.normals[i] = batch.normals[i].masked_fill(batch.mask[i] < 0.5, 0)
 
 
 def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cpu") -> Batch:
@@ -244,33 +261,20 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cp
     image = _flip(image, batch, rng)
     count = len(image)
     other = image[rng.permutation(count).tolist()]
+    is_object, is_alone = raw["is_object"] > 0.5, raw["counts"] > 0.5
+    places = [image[i].clone() for i in np.flatnonzero(~is_object)]
     alpha = torch.full_like(batch.mask, 0.5)
-    is_object, is_depth_free = raw["is_object"] > 0.5, raw["has_depth"] < 0.5
     for i in range(count):
         image[i] = _recoloured(image[i], rng)
-        if not is_object[i]:
-            continue
+        if not (is_object[i] and is_alone[i]):
+            continue  # what stands in its place stays there
         if rng.random() < KNOWN:
             known = sloppy(batch.mask[i], rng)
             image[i] = image[i] * known + 0.5 * (1 - known)
             alpha[i] = known
             batch.has_depth[i] = 0
-            continue
-        kind = rng.random()
-        is_pasted = is_depth_free[i] and kind < 0.2
-        is_in_room = 0.2 <= kind < 0.5
-        is_cluttered = kind > 0.75 or (is_pasted and kind < 0.1)
-        if is_pasted or is_in_room or is_cluttered:
-            soft = F.avg_pool2d(batch.mask[i], 3, 1, 1)
-            behind = other[i] if is_pasted else image[i]
-            if is_in_room:
-                behind = _in_a_room(other[i], batch.mask[i], rng)
-            if is_cluttered:
-                behind = _cluttered(behind, other[i], rng)
-            image[i] = image[i] * soft + behind * (1 - soft)
-            batch.has_depth[i] = 0
-            outside = batch.mask[i] < 0.5
-            batch.normals[i] = batch.normals[i].masked_fill(outside, 0)
+        else:
+            _before_another_background(image, batch, i, other[i], places, rng)
     batch.x = torch.cat([image.clamp(0, 1), alpha], 1) * 2 - 1
     return batch
 

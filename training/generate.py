@@ -17,12 +17,14 @@ import numpy as np
 from .pictures import HOUSEHOLD_SHARE, Sample, object_pictures
 from .scenes import scene_picture
 from .shapes import Library
+from .staged import staged_picture
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
 SHARD = 64
 SCENE_SHARE = 0.25
+STAGED_SHARE = 0.2
 
 
 def render_shard(
@@ -32,13 +34,15 @@ def render_shard(
     surroundings: Surroundings,
     scene_share: float = SCENE_SHARE,
     household_share: float = HOUSEHOLD_SHARE,
+    staged_share: float = STAGED_SHARE,
 ) -> Sample:
     """Render ``count`` shuffled pictures and stack each array over them."""
     rng = np.random.default_rng(seed)
-    scenes = round(count * scene_share)
-    samples = object_pictures(rng, library, surroundings, count - scenes, household_share)
+    scenes, staged = round(count * scene_share), round(count * staged_share)
+    samples = object_pictures(rng, library, surroundings, count - scenes - staged, household_share)
     while len(samples) < count:
-        sample = scene_picture(rng, library, surroundings)
+        make = scene_picture if len(samples) < count - staged else staged_picture
+        sample = make(rng, library, surroundings)
         if sample is not None:
             samples.append(sample)
     order = rng.permutation(count)
@@ -61,6 +65,9 @@ def main() -> None:
         default=HOUSEHOLD_SHARE,
         help="share of objects: vessels, tools, groups",
     )
+    parser.add_argument(
+        "--staged", type=float, default=STAGED_SHARE, help="share of one thing in a whole place"
+    )
     parser.add_argument("--held-out", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -80,6 +87,7 @@ def main() -> None:
             surroundings,
             arguments.scenes,
             arguments.household,
+            arguments.staged,
         )
         partial = target.with_suffix(".partial")
         with partial.open("wb") as stream:

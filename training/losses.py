@@ -76,7 +76,7 @@ def losses(maps: Tensor, pooled: Tensor, batch: Batch) -> dict[str, Tensor]:
         "normals": masked_mean(1 - cosine, surface * (0.3 + 0.7 * mask)),
         "up": (1 - F.cosine_similarity(pooled[:, :3], batch.up)).mean()
         + 0.1 * (pooled[:, :3] - batch.up).abs().mean(),
-        "object": F.binary_cross_entropy_with_logits(pooled[:, 3], is_object),
+        "object": F.binary_cross_entropy_with_logits(pooled[:, 3], is_object, batch.counts),
         "depth": masked_mean(depth_error.abs(), everywhere),
         "depth_edges": slope_error(depth_error, everywhere),
     }

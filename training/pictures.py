@@ -52,6 +52,8 @@ def make_sample(
         is_object: Whether one thing is shown rather than a place.
         half: Tangent of half the field of view.
         appearance: What ``appearance.packed`` or ``appearance.nothing`` gives.
+
+    ``counts`` in the result is 1: nobody doubts whether it shows a thing or a place.
     """
     log_depth = np.zeros(mask.shape, np.float32)
     if depth is not None:
@@ -67,6 +69,7 @@ def make_sample(
         "has_depth": np.float32(depth is not None),
         "up": up.astype(np.float32),
         "is_object": np.float32(is_object),
+        "counts": np.float32(1),
         "half": np.float32(half),
         **appearance,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -13,12 +15,15 @@ from .materials import Material
 from .pictures import SIZE, Sample, make_sample
 from .shapes import Library, Mesh, turn
 from .surroundings import Surroundings, look_up
-from .tracing import Camera, Thing, Tracer, look
+from .tracing import Camera, Hits, Thing, Tracer, look
 
 Floats = NDArray[np.float32]
 
+LEAST_COVER = 0.015  # of the picture, by a subject
+LEAST_SEEN = 0.85  # of a subject; what else hides it is its own fault
 
-def _quads(corners: list[list[list[float]]], parts: list[int]) -> Mesh:
+
+def quads_mesh(corners: list[list[list[float]]], parts: list[int]) -> Mesh:
     vertices = np.array(corners, np.float32).reshape(-1, 3)
     first = np.arange(len(corners)) * 4
     faces = np.concatenate(
@@ -27,7 +32,7 @@ def _quads(corners: list[list[list[float]]], parts: list[int]) -> Mesh:
     return Mesh(vertices, faces.astype(np.int32), np.concatenate([parts, parts]).astype(np.int64))
 
 
-def _box(low: Floats, high: Floats, part: int) -> tuple[list[list[list[float]]], list[int]]:
+def box_quads(low: Floats, high: Floats, part: int) -> tuple[list[list[list[float]]], list[int]]:
     (a, b, c), (d, e, f) = low.tolist(), high.tolist()
     quads = [
         [[a, b, c], [d, b, c], [d, b, f], [a, b, f]],
@@ -47,7 +52,18 @@ def _placed(
     place: Floats,
     is_flat: bool,
 ) -> Thing:
-    mesh = library.pick(rng)
+    return standing(rng, library.pick(rng), surroundings, size, place, is_flat)
+
+
+def standing(
+    rng: Generator,
+    mesh: Mesh,
+    surroundings: Surroundings,
+    size: float,
+    place: Floats,
+    is_flat: bool,
+) -> Thing:
+    """Paint a mesh and put it on the ground at ``place``, turned about its height, ``size`` long."""
     yaw = rng.integers(4) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(0, 6.3)
     linear = turn(float(yaw)) * size / 2
     low = float((mesh.vertices @ linear.T)[:, 2].min())
@@ -55,7 +71,7 @@ def _placed(
     return Thing(mesh, Material(rng, mesh, surroundings, is_flat), linear.astype("f4"), offset)
 
 
-def _scaled_material(
+def scaled_material(
     rng: Generator, mesh: Mesh, surroundings: Surroundings, is_flat: bool, size: float
 ) -> Thing:
     """Paint a mesh given in metres as if it were ``size`` times smaller, so that tiles fit."""
@@ -64,7 +80,7 @@ def _scaled_material(
     return Thing(small, material, np.eye(3, dtype="f4") * np.float32(size), np.zeros(3, "f4"))
 
 
-def _room(
+def room(
     rng: Generator, library: Library, surroundings: Surroundings, is_flat: bool
 ) -> tuple[list[Thing], Floats, Floats]:
     wide, deep, high = rng.uniform(2.5, 8), rng.uniform(3, 10), rng.uniform(2.3, 3.8)
@@ -85,14 +101,14 @@ def _room(
         t = float(rng.uniform(0.01, 0.1))
         if side == 0:
             x = -w + at * wide
-            box = _box(np.array([x, deep - t, z]), np.array([x + bw, deep, z + bh]), 3)
+            box = box_quads(np.array([x, deep - t, z]), np.array([x + bw, deep, z + bh]), 3)
         else:
             y, x = at * deep, (-w if side == 1 else w)
             low = np.array([min(x, x + t if side == 1 else x - t), y, z])
-            box = _box(low, np.array([low[0] + t, y + bw, z + bh]), 3)
+            box = box_quads(low, np.array([low[0] + t, y + bw, z + bh]), 3)
         quads += box[0]
         parts += box[1]
-    things = [_scaled_material(rng, _quads(quads, parts), surroundings, is_flat, 2.0)]
+    things = [scaled_material(rng, quads_mesh(quads, parts), surroundings, is_flat, 2.0)]
     for _ in range(int(rng.integers(3, 14))):
         size = float(np.exp(rng.uniform(np.log(0.3), np.log(2.2))))
         x, y = rng.uniform(-w, w), rng.uniform(0.25, 1) * deep
@@ -130,12 +146,12 @@ def _ground(rng: Generator, flatness: float) -> tuple[Mesh, Floats]:
     return Mesh(vertices, faces.astype(np.int32), np.zeros(len(faces), np.int64)), height
 
 
-def _outdoors(
+def outdoors(
     rng: Generator, library: Library, surroundings: Surroundings, is_flat: bool
 ) -> tuple[list[Thing], Floats, Floats]:
     has_street = rng.random() < 0.4
     mesh, _ = _ground(rng, 1.0 if has_street else rng.random() * 0.7)
-    things = [_scaled_material(rng, mesh, surroundings, is_flat, float(rng.uniform(2, 8)))]
+    things = [scaled_material(rng, mesh, surroundings, is_flat, float(rng.uniform(2, 8)))]
     half = rng.uniform(3, 9)
     if has_street:
         quads: list[list[list[float]]] = []
@@ -147,12 +163,14 @@ def _outdoors(
                 if rng.random() < 0.85:
                     x = side * (half + rng.uniform(0, 1.0))
                     low = np.array([min(x, x + side * deep), y, -1])
-                    box = _box(low, np.array([low[0] + deep, y + wide, high]), len(parts) % 7)
+                    box = box_quads(low, np.array([low[0] + deep, y + wide, high]), len(parts) % 7)
                     quads += box[0]
                     parts += box[1]
                 y += wide + (rng.uniform(0, 5) if rng.random() < 0.3 else 0)
         if quads:
-            things.append(_scaled_material(rng, _quads(quads, parts), surroundings, is_flat, 4.0))
+            things.append(
+                scaled_material(rng, quads_mesh(quads, parts), surroundings, is_flat, 4.0)
+            )
     floor = Tracer(things[:1])
     for _ in range(int(rng.integers(6, 36))):
         size = float(np.exp(rng.uniform(np.log(0.6), np.log(7))))
@@ -179,15 +197,41 @@ def scene_picture(rng: Generator, library: Library, surroundings: Surroundings) 
     """Render one place; None when the camera stands against something."""
     is_flat = rng.random() < 0.12
     is_room = rng.random() < 0.45
-    things, eye, aim = (_room if is_room else _outdoors)(rng, library, surroundings, is_flat)
+    things, eye, aim = (room if is_room else outdoors)(rng, library, surroundings, is_flat)
     roll = 0.0 if rng.random() < 0.6 else np.radians(np.clip(rng.normal() * 3, -8, 8))
     half = np.tan(np.radians(rng.uniform(40, 80)) / 2)
     camera = Camera(eye, look(eye, aim, float(roll)), float(half), SIZE)
+    return rendered(rng, surroundings, things, camera, is_flat, is_room)
+
+
+def rendered(
+    rng: Generator,
+    surroundings: Surroundings,
+    things: list[Thing],
+    camera: Camera,
+    is_flat: bool,
+    is_indoors: bool,
+    has_subject: bool = False,
+) -> Sample | None:
+    """Render a place; None when the camera stands against something or sees too little.
+
+    Args:
+        rng: Decides light, lens and film.
+        surroundings: Panoramas.
+        things: All there is; with ``has_subject`` the last one is what the picture is about.
+        camera: Where it is taken from.
+        is_flat: Cartoon light and ink.
+        is_indoors: Walls rarely let their shadows fall.
+        has_subject: Whether to tell the last thing's mask and both its sides.
+    """
     tracer = Tracer(things)
     rays = camera.rays()
     origins = np.broadcast_to(camera.position, rays.shape)
     hits = tracer.first(origins, rays)
     near = np.flatnonzero(np.isfinite(hits.distance))
+    shape = _subject_shape(things[-1], camera, hits) if has_subject else None
+    if has_subject and shape is None:
+        return None
     if len(near) < 0.25 * len(rays) or np.quantile(hits.distance[near], 0.15) < 0.5:
         return None
     light = (flat_light if is_flat else random_light)(rng, surroundings, camera.axes)
@@ -210,7 +254,7 @@ def scene_picture(rng: Generator, library: Library, surroundings: Surroundings) 
         albedo,
         roughness,
         metal,
-        [] if is_room and rng.random() < 0.7 else [tracer],
+        [] if is_indoors and rng.random() < 0.7 else [tracer],
         1.0,
     )
     color = np.clip(color, 0, 2).astype(np.float32)
@@ -219,7 +263,7 @@ def scene_picture(rng: Generator, library: Library, surroundings: Surroundings) 
     open_map[near] = openness
     depth = np.full(len(rays), np.inf, np.float32)
     depth[near] = picked.distance
-    if not is_room and rng.random() < 0.25:  # haze
+    if not is_indoors and rng.random() < 0.25:  # haze
         veil = 1 - np.exp(-np.minimum(depth, 500) / rng.uniform(20, 150))
         color = color * (1 - veil[:, None]) + rng.uniform(0.5, 0.9) * veil[:, None]
     normals = np.zeros((len(rays), 3), np.float32)
@@ -229,10 +273,18 @@ def scene_picture(rng: Generator, library: Library, surroundings: Surroundings) 
     image = color.reshape(SIZE, SIZE, 3)
     image = image * cv2.GaussianBlur(open_map.reshape(SIZE, SIZE), (0, 0), 1.5)[..., None]
     image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), rng.uniform(0.35, 0.65))
+    square = depth.reshape(SIZE, SIZE)
+    if shape is not None and rng.random() < 0.5:
+        image = _focused(image, shape.mask, square, float(rng.uniform(1, 5)))
     if not is_flat:
         image = image * (0.22 / (np.median(image) + 0.02)) ** rng.uniform(0.5, 1)
-    display = np.clip(image, 0, 1) ** (1 / 2.2) if is_flat else looks.develop(rng, image)
-    square = depth.reshape(SIZE, SIZE)
+    hidden = image * 0
+    if shape is not None:
+        flat, seen = shape.mask.ravel(), image.reshape(-1, 3)
+        hidden = appearance.as_lit(shape.paint.back, shape.paint.front, seen, flat)
+    both = np.concatenate([image, hidden.reshape(image.shape)])
+    both = np.clip(both, 0, 1) ** (1 / 2.2) if is_flat else looks.develop(rng, both)
+    display, hidden = both[:SIZE], both[SIZE:]
     if is_flat and rng.random() < 0.7:
         log_depth = np.log(np.minimum(square, 200))
         line = looks.edges(
@@ -240,15 +292,84 @@ def scene_picture(rng: Generator, library: Library, surroundings: Surroundings) 
         )
         display = looks.ink(rng, display, line, False)
     nothing = np.zeros((SIZE, SIZE), np.float32)
-    return make_sample(
-        looks.photograph(rng, display.astype(np.float32)),
-        nothing.astype(bool),
-        nothing,
-        nothing,
-        normals.reshape(SIZE, SIZE, 3),
+    photo = looks.photograph(rng, display.astype(np.float32))
+    directions = normals.reshape(SIZE, SIZE, 3)
+    if shape is None:
+        return make_sample(
+            photo,
+            nothing.astype(bool),
+            nothing,
+            nothing,
+            directions,
+            square,
+            camera.up(),
+            False,
+            camera.half,
+            appearance.nothing(SIZE),
+        )
+    sample = make_sample(
+        photo,
+        shape.mask,
+        shape.front,
+        shape.thickness,
+        directions,
         square,
         camera.up(),
-        False,
+        True,
         camera.half,
-        appearance.nothing(SIZE),
+        appearance.packed(
+            shape.paint.front.reshape(image.shape) ** (1 / 2.2), hidden, shape.paint, shape.mask
+        ),
     )
+    return sample | {"counts": np.float32(0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Both sides of a subject, S x S pixels, in half crop widths; and its paint, per ray."""
+
+    mask: NDArray[np.bool_]
+    front: Floats
+    thickness: Floats
+    paint: appearance.Paint
+
+
+def _subject_shape(subject: Thing, camera: Camera, seen: Hits) -> Shape | None:
+    """Trace a subject alone; None where too much of it is hidden or it is too small."""
+    alone = Tracer([subject])
+    rays = camera.rays()
+    origins = np.broadcast_to(camera.position, rays.shape)
+    hits = alone.first(origins, rays)
+    solid = np.isfinite(hits.distance)
+    mask = solid & (hits.distance <= seen.distance * (1 + 1e-4))
+    if mask.mean() < LEAST_COVER or mask.sum() < LEAST_SEEN * solid.sum():
+        return None
+    far = float(2 * hits.distance[solid].max() + 4)
+    some = np.flatnonzero(solid)
+    behind = alone.first(origins[some] + rays[some] * far, -rays[some])
+    first = np.where(solid, hits.distance, 0)
+    last = np.zeros(len(rays), np.float32)
+    last[some] = far - np.where(np.isfinite(behind.distance), behind.distance, far)
+    middle = first[mask].mean()
+    unit = camera.half * middle
+
+    def square(values: Floats) -> Floats:
+        return np.where(mask, values / unit, 0).reshape(SIZE, SIZE).astype(np.float32)
+
+    return Shape(
+        mask.reshape(SIZE, SIZE),
+        square(first - middle),
+        square(np.maximum(last, first) - first),
+        appearance.paint_of(alone, origins, rays, mask, hits, behind, far),
+    )
+
+
+def _focused(image: Floats, mask: NDArray[np.bool_], depth: Floats, blur: float) -> Floats:
+    """Put what is nearer or farther than the subject out of focus; ``blur`` in pixels at infinity."""
+    around = cv2.GaussianBlur((~mask).astype(np.float32), (0, 0), blur)[..., None]
+    others = cv2.GaussianBlur(image * ~mask[..., None], (0, 0), blur) / np.maximum(around, 1e-3)
+    focus = float(np.median(depth[mask]))
+    unsharp = np.clip(2 * np.abs(1 - focus / depth), 0, 1)[..., None]
+    cover = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.5)[..., None]
+    background = unsharp * others + (1 - unsharp) * image
+    return (cover * image + (1 - cover) * background).astype(np.float32)

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("trimesh")
 
-from training import train, train_appearance
+from training import batches, train, train_appearance
 from training.batches import Window, plain_batch, training_batch
 from training.export import initial_network
 
@@ -40,6 +40,7 @@ def write_shard(folder: Path, count: int = 6) -> None:
         has_depth=(np.arange(count) == 0).astype(np.float32),
         up=np.tile(np.float32([0, -1, 0]), (count, 1)),
         is_object=(np.arange(count) > 0).astype(np.float32),
+        counts=np.ones(count, np.float32),
         half=np.full(count, 0.3, np.float32),
         albedo=rng.integers(0, 255, (*half, 3)).astype(np.uint8),
         hidden=rng.integers(0, 255, (*half, 3)).astype(np.uint8),
@@ -83,7 +84,10 @@ def test_the_appearance_decoder_trains_on_the_shipped_network(tmp_path: Path, mo
     assert np.isfinite(state["held_out"]["hidden"])
 
 
-def test_only_the_subject_and_its_truth_survive_a_new_background(tmp_path: Path) -> None:
+def test_only_the_subject_and_its_truth_survive_a_new_background(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(batches, "SMALLER", 0.0)
     write_shard(tmp_path / "s")
     window = Window(tmp_path / "s", 1, np.random.default_rng(0))
     window.refresh()
@@ -110,3 +114,38 @@ def test_the_same_seed_augments_alike(tmp_path: Path) -> None:
     raw = window.draw(8)
     a, b = (training_batch(raw, np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(a.x, b.x)
+
+
+def test_a_subject_made_small_keeps_its_shape(tmp_path: Path, monkeypatch) -> None:
+    """Balls stay balls: depth shrinks with the picture, normals stay, all of it is inside."""
+    write_shard(tmp_path / "s")
+    window = Window(tmp_path / "s", 1, np.random.default_rng(0))
+    window.refresh()
+    raw = window.draw(24)
+    plain = plain_batch(raw, is_mask_known=False)
+    monkeypatch.setattr(batches, "KNOWN", 0.0)
+    monkeypatch.setattr(batches, "SMALLER", 1.0)
+    batch = training_batch(raw, np.random.default_rng(1))
+    line = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    for i in range(24):
+        mask = batch.mask[i, 0] > 0.5
+        if raw["is_object"][i] < 0.5:
+            assert torch.equal(batch.mask[i], plain.mask[i])
+            assert batch.has_depth[i] == 1
+            continue
+        rows, columns = mask.any(1).sum(), mask.any(0).sum()
+        assert 0.17 * SIDE <= max(rows, columns) <= 0.68 * SIDE
+        assert abs(int(rows) - int(columns)) <= 1
+        radius = float(rows) / SIDE
+        v, u = line[mask.any(1)].mean(), line[mask.any(0)].mean()
+        inside = (line[:, None] - v).square() + (line[None] - u).square() < (0.8 * radius) ** 2
+        square = (line[:, None] - v).square() + (line[None] - u).square()
+        height = (radius**2 - square).clamp_min(0).sqrt()
+        assert (batch.thickness[i, 0] - 2 * height)[inside].abs().max() < 0.2 * radius + 3 / SIDE
+        assert (batch.front[i, 0] + height)[inside].abs().max() < 0.12 * radius + 2 / SIDE
+        assert batch.normals[i, 2][inside].max() < -0.4
+        assert batch.has_depth[i] == 0
+        assert (batch.normals[i].abs().sum(0) > 0)[~mask].sum() == 0
+    in_place = batch.counts < 0.5
+    assert 0 < in_place.sum() < len(in_place)
+    assert batch.counts[batch.is_object < 0.5].all()
