@@ -19,7 +19,7 @@ from .tracing import Camera, Thing, Tracer, look
 
 Floats = NDArray[np.float32]
 
-FILL = (0.28, 1.0)  # the subject's size in the picture's
+FILL = (0.28, 1.4)  # the subject's size in the picture's
 HOUSEHOLD = 0.6  # share of subjects made by ``household``
 ON_TABLE = 0.6
 OFF_CENTRE = 0.12  # standard deviation, in the picture's side
