@@ -10,6 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .creatures import creature
 from .household import household
 from .pictures import SIZE, Sample
 from .scenes import box_quads, outdoors, quads_mesh, rendered, room, scaled_material, standing
@@ -19,14 +20,17 @@ from .tracing import Camera, Thing, Tracer, look
 
 Floats = NDArray[np.float32]
 
-FILL = (0.28, 1.4)  # the subject's size in the picture's
+FILL = (0.28, 1.1)  # the subject's size in the picture's
+CLOSE, CLOSE_FILL = 0.2, (1.0, 2.2)  # share of subjects that leave the picture, and their size
 HOUSEHOLD = 0.6  # share of subjects made by ``household``
 ON_TABLE = 0.6
 OFF_CENTRE = 0.12  # standard deviation, in the picture's side
 TRIES = 6
 
 
-def _some_mesh(rng: Generator, library: Library) -> Mesh:
+def _some_mesh(rng: Generator, library: Library, is_close: bool = False) -> Mesh:
+    if is_close and rng.random() < 0.5:
+        return creature(rng)  # portraits, of people and of pets
     return (household if rng.random() < HOUSEHOLD else subject)(rng, library)
 
 
@@ -37,16 +41,18 @@ def _extent(thing: Thing) -> tuple[Floats, float]:
     return ((low + high) / 2).astype(np.float32), float(np.linalg.norm(high - low)) / 2 * 0.8
 
 
-def _lens(rng: Generator, radius: float) -> tuple[float, float]:
+def _lens(rng: Generator, radius: float, is_close: bool) -> tuple[float, float]:
     """Choose tan(field / 2) and how far away a thing of this radius fills what it should."""
     half = float(np.tan(np.radians(rng.uniform(24, 66)) / 2))
-    fill = float(np.exp(rng.uniform(*np.log(FILL))))
+    fill = float(np.exp(rng.uniform(*np.log(CLOSE_FILL if is_close else FILL))))
     return half, radius / (half * fill) + 0.5 * radius
 
 
-def _camera(rng: Generator, eye: Floats, middle: Floats, half: float) -> Camera:
-    """Look at a thing, which need not be in the middle."""
-    distance = np.linalg.norm(middle - eye)
+def _camera(rng: Generator, eye: Floats, thing: Thing, half: float) -> Camera:
+    """Look at a thing, which need not be in the middle; at the upper part of one that is too large."""
+    middle, radius = _extent(thing)
+    distance = float(np.linalg.norm(middle - eye))
+    middle[2] += rng.uniform(0, 1.1) * max(0.0, radius - 0.9 * half * distance)
     roll = 0.0 if rng.random() < 0.6 else np.radians(np.clip(rng.normal() * 4, -9, 9))
     aim = middle + rng.normal(size=3) * OFF_CENTRE * 2 * half * distance
     return Camera(eye, look(eye, aim.astype("f4"), float(roll)), half, SIZE)
@@ -58,9 +64,11 @@ def _on_a_table(
     """Put one thing among others on a table, in a room or in the open; the last one is the subject."""
     size = float(rng.uniform(0.8, 2.2))
     origin = np.zeros(3, np.float32)
-    thing = standing(rng, _some_mesh(rng, library), surroundings, size, origin, is_flat)
+    is_close = rng.random() < CLOSE
+    mesh = _some_mesh(rng, library, is_close)
+    thing = standing(rng, mesh, surroundings, size, origin, is_flat)
     middle, radius = _extent(thing)
-    half, distance = _lens(rng, radius)
+    half, distance = _lens(rng, radius, is_close)
     elevation = np.radians(rng.uniform(6, 50) if rng.random() < 0.75 else rng.uniform(40, 85))
     azimuth = rng.uniform(0, 2 * np.pi)
     level = np.array([np.cos(azimuth), np.sin(azimuth), 0])
@@ -89,9 +97,9 @@ def _on_a_table(
         if all(np.linalg.norm(place - p) > 0.75 * (other / 2 + r) for p, r in taken):
             taken.append((place, other / 2))
             spot = np.array([*place, 0.0], np.float32)
-            mesh = _some_mesh(rng, library) if rng.random() < 0.5 else library.pick(rng)
-            things.append(standing(rng, mesh, surroundings, other, spot, is_flat))
-    return [*things, thing], _camera(rng, eye, middle, half)
+            beside = _some_mesh(rng, library) if rng.random() < 0.5 else library.pick(rng)
+            things.append(standing(rng, beside, surroundings, other, spot, is_flat))
+    return [*things, thing], _camera(rng, eye, thing, half)
 
 
 def _in_a_place(
@@ -100,7 +108,8 @@ def _in_a_place(
     """Put one thing before the camera in a room, a street or on a hill; None where it has no room."""
     things, eye, aim = (room if is_indoors else outdoors)(rng, library, surroundings, is_flat)
     size = float(np.exp(rng.uniform(np.log(0.4), np.log(1.9 if is_indoors else 4.0))))
-    half, distance = _lens(rng, size / 2)
+    is_close = rng.random() < CLOSE
+    half, distance = _lens(rng, size / 2, is_close)
     level = aim - eye
     level[2] = 0
     spot = eye + level / np.linalg.norm(level) * distance
@@ -109,8 +118,8 @@ def _in_a_place(
     if not np.isfinite(down):
         return None  # behind the wall, or below the hill
     spot[2] = eye[2] - down
-    thing = standing(rng, _some_mesh(rng, library), surroundings, size, spot, is_flat)
-    middle, _ = _extent(thing)
+    mesh = _some_mesh(rng, library, is_close)
+    thing = standing(rng, mesh, surroundings, size, spot, is_flat)
     box = thing.world_vertices()
     low, high = box.min(0), box.max(0)
 
@@ -119,7 +128,7 @@ def _in_a_place(
         return not ((points > low) & (points < high)).all(axis=1).any()
 
     apart = [other for other in things[1:] if is_apart(other)]
-    return [things[0], *apart, thing], _camera(rng, eye, middle, half)
+    return [things[0], *apart, thing], _camera(rng, eye, thing, half)
 
 
 def staged_picture(rng: Generator, library: Library, surroundings: Surroundings) -> Sample | None:
