@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = ("transparent", "plain", "photo")
+KINDS = ("transparent", "plain", "photo", "far")  # far: a photo twice as wide
+FAR = 2
 
 Image = NDArray[np.uint8]
 

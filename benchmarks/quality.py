@@ -3,9 +3,9 @@
     python benchmarks/quality.py --objects FOLDER --out build/bench [--views 2] [--limit 8]
 
 Renders every GLB of the folder (once; needs the bpy wheel), runs the product's own pipeline on the
-pictures with transparent, plain and photographic backgrounds, and prints one table: ours beside two
-baselines, the displaced plane with walls and the silhouette inflated like a pillow. The numbers
-are also written to quality.json.
+pictures with transparent, plain and photographic backgrounds, the latter also in pictures twice as
+wide ("far"), and prints one table: ours beside two baselines, the displaced plane with walls and the
+silhouette inflated like a pillow. The numbers are also written to quality.json.
 """
 
 # The checkout is importable as image_to_mesh only once package.py has run.
@@ -32,7 +32,7 @@ import metrics
 import numpy as np
 from numpy.typing import NDArray
 from package import load_extension
-from rays import cast, pixel_rays
+from rays import Hits, cast, pixel_rays
 from truth import View, load_view, view_names
 
 load_extension()
@@ -151,6 +151,8 @@ def measure(
         "view": view.name,
         "background": kind,
     }
+    if kind == "far":
+        view = from_afar(view, backgrounds.FAR)
     path = write_picture(view, kind, settings.photos, out / "pictures")
     request = Request(
         source=PictureFile(path),
@@ -190,6 +192,8 @@ def write_picture(view: View, kind: str, photos: Sequence[Path], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{view.name}_{kind}.png"
     picture = backgrounds.read_rgba(view.picture)
+    if kind == "far":
+        picture = _widened(picture, backgrounds.FAR)
     seed = zlib.crc32(path.stem.encode())
     size = (picture.shape[0], picture.shape[1])
     behind = (
@@ -197,6 +201,22 @@ def write_picture(view: View, kind: str, photos: Sequence[Path], folder: Path) -
     )
     cv2.imwrite(str(path), cv2.cvtColor(backgrounds.compose(picture, behind), cv2.COLOR_RGB2BGR))
     return path
+
+
+def from_afar(view: View, factor: int) -> View:
+    """See the same from where the picture holds ``factor`` times as much of its surroundings.
+
+    The camera stays where it is and its lens becomes shorter: the subject is small in the middle.
+    """
+    parts = (view.hits.mask, view.hits.front, view.hits.back, view.hits.normals)
+    hits = Hits(*(_widened(part, factor) for part in parts))
+    return replace(view, hits=hits, fov_x=2 * float(np.arctan(factor * np.tan(view.fov_x / 2))))
+
+
+def _widened(pixels: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Put (H, W, ...) into the middle of zeros, ``factor`` times as wide and high."""
+    rows, columns = (round(side * (factor - 1) / 2) for side in pixels.shape[:2])
+    return np.pad(pixels, [(rows, rows), (columns, columns)] + [(0, 0)] * (pixels.ndim - 2))
 
 
 @contextlib.contextmanager

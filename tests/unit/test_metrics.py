@@ -16,6 +16,7 @@ import metrics
 import pictures
 import quality
 import rays
+from truth import View
 
 
 def sphere(rows: int = 40, columns: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -240,3 +241,17 @@ def test_mug_is_whole_and_stands_on_transparency() -> None:
     assert 0.1 < subject.mean() < 0.6
     assert not subject[[0, -1]].any()
     assert not subject[:, [0, -1]].any()
+
+
+def test_from_afar_the_camera_sees_the_same_surfaces() -> None:
+    positions, faces = sphere()
+    triangles = (positions + (0.1, -0.2, 4)).astype(np.float32)[faces]
+    fov = 0.7
+    hits = rays.cast(triangles, rays.pixel_rays(fov, 40, 40))
+    near = View("ball_0", Path("ball_0.png"), fov, np.array([0, -1, 0.0]), triangles, hits)
+    far = quality.from_afar(near, 2)
+    seen = rays.cast(triangles, rays.pixel_rays(far.fov_x, 80, 80))
+    assert (far.hits.mask == seen.mask).all()
+    np.testing.assert_allclose(far.hits.front, seen.front, atol=1e-4)
+    np.testing.assert_allclose(far.hits.normals, seen.normals, atol=1e-4)
+    assert far.hits.mask.sum() == hits.mask.sum() > 100
