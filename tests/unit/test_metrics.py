@@ -245,7 +245,7 @@ def test_mug_is_whole_and_stands_on_transparency() -> None:
 
 def test_from_afar_the_camera_sees_the_same_surfaces() -> None:
     positions, faces = sphere()
-    triangles = (positions + (0.1, -0.2, 4)).astype(np.float32)[faces]
+    triangles = (positions + np.array([0.1, -0.2, 4])).astype(np.float32)[faces]
     fov = 0.7
     hits = rays.cast(triangles, rays.pixel_rays(fov, 40, 40))
     near = View("ball_0", Path("ball_0.png"), fov, np.array([0, -1, 0.0]), triangles, hits)
