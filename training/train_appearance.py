@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.random import Generator
+from safetensors.torch import load_file
 from torch import Tensor
 
 from inference.models.appearance import AppearanceDecoder, AppearanceMaps
 from inference.models.residual import fold_batch_norm
-from inference.models.two_sided import FRONT, THICKNESS, WEIGHTS, TwoSidedNet
+from inference.models.two_sided import APPEARANCE, FRONT, THICKNESS, WEIGHTS, TwoSidedNet
 
 from .appearance_batches import KEYS, AppearanceBatch, plain_batch, training_batch
 from .export import initial_network
@@ -113,10 +114,22 @@ def evaluate(
     return {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
 
 
+def initial_decoder(path: Path) -> dict[str, Tensor]:
+    """Read a decoder out of a checkpoint, or out of the file that ships."""
+    if path.suffix != ".safetensors":
+        return torch.load(path, weights_only=True, map_location="cpu")["ema"]
+    shipped = load_file(path)
+    return {
+        name.removeprefix(APPEARANCE): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in shipped.items()
+        if name.startswith(APPEARANCE)
+    }
+
+
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of the network that stays")
-    parser.add_argument("--init", type=Path, help="a checkpoint to begin from, of any network")
+    parser.add_argument("--init", type=Path, help="a checkpoint or shipped file to begin from")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     rng = prepared(arguments)
@@ -124,9 +137,7 @@ def main() -> None:
     net = frozen_network(arguments.weights, device)
     decoder = AppearanceDecoder()
     if arguments.init is not None:
-        decoder.load_state_dict(
-            torch.load(arguments.init, weights_only=True, map_location="cpu")["ema"]
-        )
+        decoder.load_state_dict(initial_decoder(arguments.init))
     decoder = decoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     held_out = read_held_out(arguments.held_out, arguments.held_out_count, KEYS)
 

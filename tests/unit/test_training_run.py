@@ -9,6 +9,8 @@ import torch
 
 pytest.importorskip("trimesh")
 
+from inference.models.appearance import AppearanceDecoder
+from inference.models.two_sided import WEIGHTS
 from training import batches, train, train_appearance
 from training.batches import Window, plain_batch, training_batch
 from training.export import initial_network
@@ -82,6 +84,13 @@ def test_the_appearance_decoder_trains_on_the_shipped_network(tmp_path: Path, mo
     state = torch.load(checkpoint, weights_only=True)
     assert state["step"] > 0
     assert np.isfinite(state["held_out"]["hidden"])
+
+
+def test_the_shipped_decoder_is_what_the_next_training_can_begin_from() -> None:
+    decoder = AppearanceDecoder()
+    decoder.load_state_dict(train_appearance.initial_decoder(WEIGHTS))
+    assert sum(float(p.abs().sum()) for p in decoder.parameters()) > 1
+    assert all(p.dtype == torch.float32 for p in decoder.parameters())
 
 
 def test_only_the_subject_and_its_truth_survive_a_new_background(
