@@ -25,6 +25,7 @@ CLEAR_SCORE = 0.45  # the same when the cut-out is clear
 CLEAR_COVER, CLEAR_EDGE = 0.04, 0.95  # share of the picture, and how sure its pixels are, 0 to 1
 CLOSER_SIDE = 256  # pixels of the second look at the subject alone
 CLOSER = 0.5  # how much that look counts beside the one at the whole picture
+DOUBT = 1.65  # the odds for the subject are divided by it: what else is seen is told too easily
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,5 +184,7 @@ def bundled_mask(
     placed = cutout.place_crop(closer, (height, width), x0, y0, side)
     whole = np.where(denied_holes(whole > 0.5, placed), placed, whole)
     rough = ((1 - CLOSER) * whole + CLOSER * placed).astype(np.float32)
+    doubted = rough / (rough + DOUBT * (1 - rough))
+    rough = doubted if doubted.max() >= 0.5 else rough
     cut = colour_cut(rgb, rough, lambda: report(0.6))
     return cutout.refine_mask(rgb, cutout.clean_mask(cut)), scene
