@@ -85,3 +85,45 @@ def test_a_cupboard_before_the_same_wall_is_left_out(tmp_path):
     both = (found.cut_out.mask > 0.5) & (wanted > 0.5)
     either = (found.cut_out.mask > 0.5) | (wanted > 0.5)
     assert both.sum() > 0.85 * either.sum()
+
+
+@pytest.mark.parametrize(("beside", "is_kept"), [(0.58, False), (0.8, True)])
+def test_what_hangs_on_to_the_subject_needs_better_odds(beside, is_kept):
+    """A box of the same colour touches the subject; how sure the network is of it decides."""
+    side = 96
+    rgb = np.full((side, side, 3), 200, np.uint8)
+    chances = np.full((side, side), 0.01, np.float32)
+    rgb[30:70, 20:50], chances[30:70, 20:50] = 60, 0.99
+    rgb[30:60, 50:80], chances[30:60, 50:80] = 66, beside
+
+    class Net:
+        def estimate_scene(self, colours, report):
+            return SimpleNamespace(mask=chances)
+
+        def estimate_object(self, crop, mask, report):
+            # What it sees closer is the same: find the square by its colours.
+            grey = crop[..., 0] * 255
+            near = np.select([grey < 63, grey < 130], [0.99, beside], 0.01)
+            return SimpleNamespace(mask=near.astype(np.float32))
+
+    found, _ = subject.bundled_mask(Net(), rgb, lambda _: None)
+    assert found[35:65, 25:45].min() > 0.5
+    assert (found[35:55, 56:76].mean() > 0.5) == is_kept
+
+
+def test_a_subject_that_is_nowhere_sure_is_still_cut_out():
+    side = 96
+    rgb = np.full((side, side, 3), 200, np.uint8)
+    rgb[30:70, 20:50] = 60
+    chances = np.where(rgb[..., 0] < 100, 0.55, 0.01).astype(np.float32)
+
+    class Net:
+        def estimate_scene(self, colours, report):
+            return SimpleNamespace(mask=chances)
+
+        def estimate_object(self, crop, mask, report):
+            return SimpleNamespace(mask=np.where(crop[..., 0] < 0.4, 0.55, 0.01).astype(np.float32))
+
+    found, _ = subject.bundled_mask(Net(), rgb, lambda _: None)
+    assert found[35:65, 25:45].min() > 0.5
+    assert found[:20].max() < 0.5
