@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .camera import CropView, PinholeCamera
 from .errors import ImageToMeshError
+from .image import as_bytes
 from .observation import Observation, WorldFrame
 
 FORMAT = 1
@@ -66,8 +67,8 @@ def pack(archive: Archive) -> bytes:
         "front": seen.front.astype(np.float16),
         "back": seen.back.astype(np.float16),
         "normals": np.round(np.clip(seen.normals, -1, 1) * 127).astype(np.int8),
-        "mask": np.round(np.clip(seen.mask, 0, 1) * 255).astype(np.uint8),
-        "surety": np.round(np.clip(seen.surety, 0, 1) * 255).astype(np.uint8),
+        "mask": as_bytes(seen.mask),
+        "surety": as_bytes(seen.surety),
         "colour": _jpeg(seen.colour),
     }
     if seen.back_colour is not None:
@@ -123,7 +124,7 @@ def _archive(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Archi
 
 
 def _jpeg(colour: NDArray[np.float32]) -> NDArray[np.uint8]:
-    pixels = np.round(np.clip(colour, 0, 1) * 255).astype(np.uint8)
+    pixels = as_bytes(colour)
     full_colour = int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     parameters = [
         int(cv2.IMWRITE_JPEG_QUALITY),

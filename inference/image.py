@@ -46,3 +46,8 @@ def shrink(image: Floats, width: int, height: int) -> Floats:
 def blur(image: Floats, sigma: float) -> Floats:
     """Gaussian blur; sigma in pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+
+
+def as_bytes(values: Floats) -> NDArray[np.uint8]:
+    """Round 0..1 to 0..255; what lies beyond is cut off."""
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)

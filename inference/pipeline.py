@@ -16,7 +16,7 @@ from .cost import StageClock
 from .failures import translated_failures
 from .networks import Networks
 from .subject import CROP_MARGIN, Subject, choose_engine, find_subject
-from .subject_crop import as_bytes, far_side, looked_at_twice, paint, sharpened
+from .subject_crop import far_side, looked_at_twice, paint, sharpened
 
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
@@ -187,6 +187,7 @@ def _run_object(
     geometry = looked_at_twice(net, rgb, mask, (x0, y0, side), lambda: report(0.2))
     colours = int(np.clip(side, 256, request.texture_size))
     if subject.is_matte:
+        from .image import as_bytes
         from .picture.matting import foreground_colours
 
         rgb = foreground_colours(as_bytes(rgb), mask, lambda: report(0.8)).astype(np.float32) / 255

@@ -80,6 +80,7 @@ def sharpened(
     Returns:
         (S, S, 3) 0..1, or None when no such network is installed or it would show no more.
     """
+    from .image import as_bytes
     from .picture.cutout import sample_crop
 
     native = max(16, min(round(square[2]), wanted))
@@ -101,7 +102,7 @@ def far_side(network: Networks, crop: Floats, mask: Floats) -> Floats | None:
     if network.chosen("inpaint") is None:
         return None
     from .field.two_sided import nearest_inside, signed_pixels
-    from .image import enlarge, shrink
+    from .image import as_bytes, enlarge, shrink
 
     size = min(len(crop), FAR_SIDE)
     depth = signed_pixels(
@@ -136,7 +137,3 @@ def paint(
     albedo = net.estimate_appearance(colours, subject, report).albedo
     inside = shrink(subject, *albedo.shape[1::-1]) > 0.5
     return albedo.reshape(-1, 3)[nearest_inside(inside)] if inside.any() else albedo
-
-
-def as_bytes(colours: Floats) -> NDArray[np.uint8]:
-    return np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)

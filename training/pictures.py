@@ -10,13 +10,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from . import looks
-from .appearance import as_lit, packed, paint_of
+from .appearance import Paint, as_lit, packed, paint_of
 from .household import household
 from .lighting import Light, flat_light, random_light, shade
 from .materials import Material, palette
 from .shapes import Library, Mesh, subject, turn
 from .surroundings import Surroundings, look_up
-from .tracing import Camera, Thing, Tracer, look
+from .tracing import Camera, Hits, Thing, Tracer, look
 
 Floats = NDArray[np.float32]
 Sample = dict[str, NDArray[np.generic]]
@@ -194,6 +194,55 @@ def _bystanders(
     return things
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides of an object, zero beside it.
+
+    Attributes:
+        mask: (S, S) where it is seen.
+        front: (S, S) depth of the first surface in half crop widths, mean zero.
+        thickness: (S, S) last minus first surface.
+        paint: Of the S * S rays.
+    """
+
+    mask: NDArray[np.bool_]
+    front: Floats
+    thickness: Floats
+    paint: Paint
+
+
+def both_sides(tracer: Tracer, camera: Camera, first: Hits, mask: NDArray[np.bool_]) -> Sides:
+    """Trace an object from behind, too.
+
+    Args:
+        tracer: The object alone.
+        camera: What it is seen by.
+        first: What the camera's S * S rays meet first of it.
+        mask: (S * S,) which of them show it; some.
+    """
+    rays = camera.rays()
+    origins = np.broadcast_to(camera.position, rays.shape)
+    some = np.flatnonzero(np.isfinite(first.distance))
+    far = float(2 * first.distance[some].max() + 4)
+    behind = tracer.first(origins[some] + rays[some] * far, -rays[some])
+    near = np.zeros(len(rays), np.float32)
+    near[some] = first.distance[some]
+    last = np.zeros(len(rays), np.float32)
+    last[some] = far - np.where(np.isfinite(behind.distance), behind.distance, far)
+    middle = near[mask].mean()
+    unit = camera.half * middle
+
+    def square(values: Floats) -> Floats:
+        return np.where(mask, values / unit, 0).reshape(camera.size, camera.size).astype(np.float32)
+
+    return Sides(
+        mask.reshape(camera.size, camera.size),
+        square(near - middle),
+        square(np.maximum(last, near) - near),
+        paint_of(tracer, origins, rays, mask, first, behind, far),
+    )
+
+
 def object_picture(
     rng: Generator,
     mesh: Mesh,
@@ -214,12 +263,6 @@ def object_picture(
     solid = np.isfinite(hits.distance)
     if solid.mean() < 0.03:
         return None
-    far = 2 * np.linalg.norm(camera.position) + 4
-    seen = np.flatnonzero(solid)
-    behind = tracer.first(origins[seen] + rays[seen] * far, -rays[seen])
-    last = np.zeros(len(rays), np.float32)
-    last[seen] = far - np.where(np.isfinite(behind.distance), behind.distance, far)
-    last = np.maximum(last, np.where(solid, hits.distance, 0))
 
     light = (flat_light if is_flat else random_light)(rng, surroundings, camera.axes)
     floor = float(mesh.vertices[:, 2].min())
@@ -275,7 +318,8 @@ def object_picture(
     image = image * smooth_open[..., None]
     normals_camera = (normals @ camera.axes.T).reshape(SIZE, SIZE, 3)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.65))
-    paint = paint_of(tracer, origins, rays, mask, hits, behind, far)
+    sides = both_sides(tracer, camera, hits, mask)
+    paint = sides.paint
     hidden = as_lit(paint.back, paint.front, image.reshape(-1, 3), mask).reshape(image.shape)
     both = np.concatenate([image, hidden])  # one tone curve for what is seen and what is not
     both = np.clip(both, 0, 1) ** (1 / 2.2) if is_flat else looks.develop(rng, both)
@@ -293,22 +337,17 @@ def object_picture(
         display = looks.ink(rng, display, line, style.kind == "line")
     if style.kind == "sprite":
         display = looks.pixel_art(rng, display)
-    flat = mask.reshape(SIZE, SIZE)
-    middle = hits.distance[mask].mean()
-    unit = camera.half * middle
-    front = np.where(mask, (np.where(solid, hits.distance, 0) - middle) / unit, 0)
-    thickness = np.where(mask, (last - np.where(solid, hits.distance, 0)) / unit, 0)
     return make_sample(
         looks.photograph(rng, display),
-        flat,
-        front.reshape(SIZE, SIZE),
-        thickness.reshape(SIZE, SIZE),
+        sides.mask,
+        sides.front,
+        sides.thickness,
         normals_camera,
         depth.reshape(SIZE, SIZE) if has_floor else None,
         camera.up(),
         True,
         camera.half,
-        packed(paint.front.reshape(image.shape) ** (1 / 2.2), hidden, paint, flat),
+        packed(paint.front.reshape(image.shape) ** (1 / 2.2), hidden, paint, sides.mask),
     )
 
 

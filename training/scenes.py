@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from . import appearance, looks
 from .lighting import flat_light, random_light, shade
 from .materials import Material
-from .pictures import SIZE, Sample, make_sample
+from .pictures import SIZE, Sample, Sides, both_sides, make_sample
 from .shapes import Library, Mesh, turn
 from .surroundings import Surroundings, look_up
 from .tracing import Camera, Hits, Thing, Tracer, look
@@ -229,8 +227,8 @@ def rendered(
     origins = np.broadcast_to(camera.position, rays.shape)
     hits = tracer.first(origins, rays)
     near = np.flatnonzero(np.isfinite(hits.distance))
-    shape = _subject_shape(things[-1], camera, hits) if has_subject else None
-    if has_subject and shape is None:
+    sides = _sides_of(things[-1], camera, hits) if has_subject else None
+    if has_subject and sides is None:
         return None
     if len(near) < 0.25 * len(rays) or np.quantile(hits.distance[near], 0.15) < 0.5:
         return None
@@ -274,94 +272,52 @@ def rendered(
     image = image * cv2.GaussianBlur(open_map.reshape(SIZE, SIZE), (0, 0), 1.5)[..., None]
     image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), rng.uniform(0.35, 0.65))
     square = depth.reshape(SIZE, SIZE)
-    if shape is not None and rng.random() < 0.5:
-        image = _focused(image, shape.mask, square, float(rng.uniform(1, 5)))
+    if sides is not None and rng.random() < 0.5:
+        image = _focused(image, sides.mask, square, float(rng.uniform(1, 5)))
     if not is_flat:
         image = image * (0.22 / (np.median(image) + 0.02)) ** rng.uniform(0.5, 1)
-    hidden = image * 0
-    if shape is not None:
-        flat, seen = shape.mask.ravel(), image.reshape(-1, 3)
-        hidden = appearance.as_lit(shape.paint.back, shape.paint.front, seen, flat)
+    hidden = np.zeros((SIZE, SIZE, 3), np.float32)
+    if sides is not None:
+        seen = image.reshape(-1, 3)
+        hidden = appearance.as_lit(sides.paint.back, sides.paint.front, seen, sides.mask.ravel())
     both = np.concatenate([image, hidden.reshape(image.shape)])
     both = np.clip(both, 0, 1) ** (1 / 2.2) if is_flat else looks.develop(rng, both)
     display, hidden = both[:SIZE], both[SIZE:]
+    square_normals = normals.reshape(SIZE, SIZE, 3)
     if is_flat and rng.random() < 0.7:
         log_depth = np.log(np.minimum(square, 200))
-        line = looks.edges(
-            log_depth, normals.reshape(SIZE, SIZE, 3), label.reshape(SIZE, SIZE), 0.12
-        )
+        line = looks.edges(log_depth, square_normals, label.reshape(SIZE, SIZE), 0.12)
         display = looks.ink(rng, display, line, False)
     nothing = np.zeros((SIZE, SIZE), np.float32)
-    photo = looks.photograph(rng, display.astype(np.float32))
-    directions = normals.reshape(SIZE, SIZE, 3)
-    if shape is None:
-        return make_sample(
-            photo,
-            nothing.astype(bool),
-            nothing,
-            nothing,
-            directions,
-            square,
-            camera.up(),
-            False,
-            camera.half,
-            appearance.nothing(SIZE),
-        )
+    shape, paint = (nothing.astype(bool), nothing, nothing), appearance.nothing(SIZE)
+    if sides is not None:
+        shape = sides.mask, sides.front, sides.thickness
+        albedo = sides.paint.front.reshape(image.shape) ** (1 / 2.2)
+        paint = appearance.packed(albedo, hidden, sides.paint, sides.mask)
     sample = make_sample(
-        photo,
-        shape.mask,
-        shape.front,
-        shape.thickness,
-        directions,
+        looks.photograph(rng, display.astype(np.float32)),
+        *shape,
+        square_normals,
         square,
         camera.up(),
-        True,
+        has_subject,
         camera.half,
-        appearance.packed(
-            shape.paint.front.reshape(image.shape) ** (1 / 2.2), hidden, shape.paint, shape.mask
-        ),
+        paint,
     )
-    return sample | {"counts": np.float32(0)}
+    # With a subject it is as much a thing as a place.
+    return sample | {"counts": np.float32(not has_subject)}
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Both sides of a subject, S x S pixels, in half crop widths; and its paint, per ray."""
-
-    mask: NDArray[np.bool_]
-    front: Floats
-    thickness: Floats
-    paint: appearance.Paint
-
-
-def _subject_shape(subject: Thing, camera: Camera, seen: Hits) -> Shape | None:
+def _sides_of(subject: Thing, camera: Camera, seen: Hits) -> Sides | None:
     """Trace a subject alone; None where too much of it is hidden or it is too small."""
     alone = Tracer([subject])
     rays = camera.rays()
-    origins = np.broadcast_to(camera.position, rays.shape)
-    hits = alone.first(origins, rays)
+    hits = alone.first(np.broadcast_to(camera.position, rays.shape), rays)
     solid = np.isfinite(hits.distance)
     mask = solid & (hits.distance <= seen.distance * (1 + 1e-4))
     if mask.mean() < LEAST_COVER or mask.sum() < LEAST_SEEN * solid.sum():
         return None
-    far = float(2 * hits.distance[solid].max() + 4)
-    some = np.flatnonzero(solid)
-    behind = alone.first(origins[some] + rays[some] * far, -rays[some])
-    first = np.where(solid, hits.distance, 0)
-    last = np.zeros(len(rays), np.float32)
-    last[some] = far - np.where(np.isfinite(behind.distance), behind.distance, far)
-    middle = first[mask].mean()
-    unit = camera.half * middle
-
-    def square(values: Floats) -> Floats:
-        return np.where(mask, values / unit, 0).reshape(SIZE, SIZE).astype(np.float32)
-
-    return Shape(
-        mask.reshape(SIZE, SIZE),
-        square(first - middle),
-        square(np.maximum(last, first) - first),
-        appearance.paint_of(alone, origins, rays, mask, hits, behind, far),
-    )
+    return both_sides(alone, camera, hits, mask)
 
 
 def _focused(image: Floats, mask: NDArray[np.bool_], depth: Floats, blur: float) -> Floats:

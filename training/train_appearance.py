@@ -120,7 +120,7 @@ def initial_decoder(path: Path) -> dict[str, Tensor]:
         return torch.load(path, weights_only=True, map_location="cpu")["ema"]
     shipped = load_file(path)
     return {
-        name.removeprefix(APPEARANCE): tensor.float() if tensor.is_floating_point() else tensor
+        name.removeprefix(APPEARANCE): tensor.float()
         for name, tensor in shipped.items()
         if name.startswith(APPEARANCE)
     }

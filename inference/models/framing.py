@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CutOutError
+from ..image import as_bytes
 
 Floats = NDArray[np.float32]
 Solid = TypeVar("Solid")
@@ -77,7 +78,7 @@ class Cover:
         Raises:
             CutOutError: Nothing is cut out.
         """
-        alpha = np.round(np.clip(mask, 0, 1) * 255).astype(np.uint8)
+        alpha = as_bytes(mask)
         alpha[alpha <= FAINT] = 0
         rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
         if not len(rows):
