@@ -27,7 +27,7 @@ KEYS = (
 )
 
 
-KNOWN = 0.4  # share of things whose mask is told
+KNOWN = 0.5  # share of things whose mask is told
 SMALLER = 0.35  # of the others, share that become small things in a larger picture
 SMALL_SIZES = (0.2, 0.65)  # their longer side in the picture's
 OFF_CENTRE = 0.12  # standard deviation of their place, in the picture's side

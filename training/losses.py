@@ -22,6 +22,7 @@ WEIGHTS = {
     "depth": 1.0,
     "depth_edges": 1.0,
 }
+SCALES = 4  # at which slopes are compared
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def centred(values: Tensor, weight: Tensor) -> Tensor:
     return values - mean
 
 
-def slope_error(error: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
+def slope_error(error: Tensor, weight: Tensor, scales: int) -> Tensor:
     """Penalise errors that change from pixel to pixel, at several scales."""
     loss = error.new_zeros(())
     for scale in range(scales):
@@ -51,8 +52,8 @@ def slope_error(error: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
     return loss / scales
 
 
-def losses(maps: Tensor, pooled: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Compute every loss, unweighted."""
+def losses(maps: Tensor, pooled: Tensor, batch: Batch, scales: int = SCALES) -> dict[str, Tensor]:
+    """Compute every loss, unweighted; slopes over 1, 2, 4... pixels, ``scales`` of them."""
     mask, is_object = batch.mask, batch.is_object
     share = (0.3 + 0.7 * is_object)[:, None, None, None]
     logit = maps[:, MASK : MASK + 1]
@@ -71,14 +72,14 @@ def losses(maps: Tensor, pooled: Tensor, batch: Batch) -> dict[str, Tensor]:
         "mask": (F.binary_cross_entropy_with_logits(logit, mask, reduction="none") * share).mean(),
         "dice": (dice * is_object).sum() / is_object.sum().clamp_min(1),
         "front": masked_mean(error.abs(), mask),
-        "edges": slope_error(error, mask),
+        "edges": slope_error(error, mask, scales),
         "thickness": masked_mean((thick - batch.thickness).abs(), mask),
         "normals": masked_mean(1 - cosine, surface * (0.3 + 0.7 * mask)),
         "up": (1 - F.cosine_similarity(pooled[:, :3], batch.up)).mean()
         + 0.1 * (pooled[:, :3] - batch.up).abs().mean(),
         "object": F.binary_cross_entropy_with_logits(pooled[:, 3], is_object, batch.counts),
         "depth": masked_mean(depth_error.abs(), everywhere),
-        "depth_edges": slope_error(depth_error, everywhere),
+        "depth_edges": slope_error(depth_error, everywhere, scales),
     }
 
 

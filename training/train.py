@@ -15,16 +15,18 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.random import Generator
-from torch import Tensor
+from torch import Tensor, nn
 
-from inference.models.two_sided import TwoSidedNet
+from inference.models.two_sided import MAPS, TwoSidedNet
 
 from .batches import KEYS, Batch, plain_batch, training_batch
 from .export import initial_network
-from .losses import WEIGHTS, losses, scores
+from .losses import SCALES, WEIGHTS, losses, scores
 from .run import Course, Parts, Raw, options, prepared, read_held_out, run
 
-LAST_HALF = 0.85  # of a run; after that every step is at full resolution
+COARSE = 4  # pixels; the finest stride at which most of the network works
+LAST_COARSE = 0.8  # of a run; after that every step is at full resolution
+COARSE_SCALES = 2  # of slopes, 4 and 8 pixels, instead of 1 to 8
 
 
 def parameter_groups(net: TwoSidedNet, rate: float, fresh_gain: float) -> list[dict[str, object]]:
@@ -35,23 +37,40 @@ def parameter_groups(net: TwoSidedNet, rate: float, fresh_gain: float) -> list[d
     return [{"params": core, "gain": rate}, {"params": fresh, "gain": rate * fresh_gain}]
 
 
-def half_resolution(net: TwoSidedNet, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Predict at half the picture's resolution; only the core and the pooled head learn.
+def coarse(net: TwoSidedNet, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Predict one value per ``COARSE`` x ``COARSE`` pixels; the thin branch learns nothing.
 
-    Two thirds of the cost of a full step, since the thin branch is only run forwards.
+    Most of a full step's time goes into pixels, most of the network's weights look at whole regions.
+
+    Returns:
+        (B, 7, S / COARSE, S / COARSE) maps and (B, 4) pooled values, as ``TwoSidedNet.forward``.
     """
+    for layer in (net.fine_in, net.fine_out):
+        layer.eval()  # the statistics of what does not learn stay
     with torch.no_grad():
         fine = net.fine_in(F.relu(net.fine_stem(x)))
     y, summary = net.trunk(x, fine)
     with torch.no_grad():
-        detail = F.avg_pool2d(net.detail(y, fine), 2)
-    return net.core.h(y) + detail, net.pooled(summary)
+        z = F.interpolate(net.core_to_fine(y), scale_factor=2.0, mode="bilinear")
+        detail = F.avg_pool2d(_unshuffled(net.fine_head, net.fine_out(z + fine)), 2)
+    return _unshuffled(net.core.h, y) + detail, net.pooled(summary)
 
 
-def halved(batch: Batch, row: int, column: int) -> Batch:
-    """Take every second pixel of what the network should say, from ``row`` and ``column`` on."""
+def _unshuffled(head: nn.Sequential, y: Tensor) -> Tensor:
+    """What a head's output averages to over each pixel of its input."""
+    convolution = head[0]
+    assert isinstance(convolution, nn.Conv2d)
+    assert convolution.bias is not None
+    weight, bias = (
+        t.unflatten(0, (MAPS, -1)).mean(1) for t in (convolution.weight, convolution.bias)
+    )
+    return F.conv2d(y, weight, bias, padding=1)
+
+
+def thinned(batch: Batch, row: int, column: int) -> Batch:
+    """Take every ``COARSE``-th pixel of what the network should say, from ``row``, ``column`` on."""
     pixels = ("mask", "front", "thickness", "normals", "log_depth")
-    picked = {k: getattr(batch, k)[..., row::2, column::2] for k in pixels}
+    picked = {k: getattr(batch, k)[..., row::COARSE, column::COARSE] for k in pixels}
     return replace(batch, **picked)
 
 
@@ -80,7 +99,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path)
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--fresh-gain", type=float, default=2.0)
-    parser.add_argument("--half", type=float, default=0.0, help="share of half-resolution steps")
+    parser.add_argument("--coarse", type=float, default=0.0, help="share of coarse steps")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     rng = prepared(arguments)
@@ -93,12 +112,13 @@ def main() -> None:
         batch = training_batch(raw, rng, device)
         x = batch.x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16, enabled=arguments.bf16):
-            if done < LAST_HALF and rng.random() < arguments.half:
-                maps, pooled = half_resolution(net, x)
-                batch = halved(batch, *rng.integers(0, 2, 2))
+            if done < LAST_COARSE and rng.random() < arguments.coarse:
+                maps, pooled = coarse(net, x)
+                batch, scales = thinned(batch, *rng.integers(0, COARSE, 2)), COARSE_SCALES
             else:
                 maps, pooled = net(x)
-        return losses(maps.float(), pooled.float(), batch)
+                scales = SCALES
+        return losses(maps.float(), pooled.float(), batch, scales)
 
     groups = parameter_groups(net, arguments.rate, arguments.fresh_gain)
     course = Course(
