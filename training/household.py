@@ -33,7 +33,8 @@ from .vehicles import vehicle
 SECTIONS = 48
 RINGS = 14
 OUTLINE_STEPS = 40
-SHARES = (0.12, 0.06, 0.1, 0.18, 0.14, 0.14, 0.12, 0.14)  # of the kinds in _upright
+SHARES = (0.26, 0.16, 0.14, 0.1, 0.06, 0.1, 0.08, 0.1)  # of the kinds in _upright
+GROUPS = 0.28  # share
 GROUP = 6  # things at most
 TRIES = 12
 
@@ -226,7 +227,7 @@ def _upright(rng: Generator) -> Mesh:
 
 def household(rng: Generator, library: Library) -> Mesh:
     """Pick a single thing or a group; some lie any way round, some are stretched."""
-    if rng.random() < 0.22:
+    if rng.random() < GROUPS:
         return group(rng, library)
     mesh = _upright(rng)
     if rng.random() < 0.2:

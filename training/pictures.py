@@ -87,7 +87,7 @@ def framed_camera(rng: Generator, vertices: Floats) -> Camera:
         elevation = np.radians(rng.normal() * 3)
         field = np.radians(rng.uniform(6, 30))
     else:
-        elevation = np.radians(rng.uniform(-20, 60) if rng.random() < 0.3 else rng.uniform(0, 40))
+        elevation = np.radians(rng.uniform(-20, 70) if rng.random() < 0.3 else rng.uniform(0, 50))
         field = np.radians(np.exp(rng.uniform(np.log(14), np.log(65))))
     roll = 0.0 if rng.random() < 0.5 else np.radians(np.clip(rng.normal() * 4, -9, 9))
     distance = 1 / np.sin(field / 2)
