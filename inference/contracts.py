@@ -329,7 +329,7 @@ class Reconstruction:
     Attributes:
         name: Base name for object, mesh, material and images.
         engine: The engine that ran: "object" or "scene".
-        model: Network and revision, such as "two-sided 1 (3f9c2a71)".
+        model: Network and revision, such as "two-sided 2 (3f9c2a71)".
         mesh: Geometry with UVs.
         material: Its maps.
         camera: The matched camera.

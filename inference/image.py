@@ -48,6 +48,6 @@ def blur(image: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
-def as_bytes(values: Floats) -> NDArray[np.uint8]:
+def as_bytes(values: Floats | float) -> NDArray[np.uint8]:
     """Round 0..1 to 0..255; what lies beyond is cut off."""
-    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(values, 0, 1) * 255)).astype(np.uint8)

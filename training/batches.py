@@ -27,7 +27,6 @@ KEYS = (
 )
 
 
-KNOWN = 0.5  # share of things whose mask is told
 SMALLER = 0.35  # of the others, share that become small things in a larger picture
 SMALL_SIZES = (0.2, 0.65)  # their longer side in the picture's
 OFF_CENTRE = 0.12  # standard deviation of their place, in the picture's side
@@ -255,8 +254,10 @@ def _before_another_background(
     batch.normals[i] = batch.normals[i].masked_fill(batch.mask[i] < 0.5, 0)
 
 
-def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cpu") -> Batch:
-    """Augment drawn pictures and decide whose mask is known."""
+def training_batch(
+    raw: dict[str, np.ndarray], rng: Generator, known: float, device: str = "cpu"
+) -> Batch:
+    """Augment drawn pictures and tell the mask of a share ``known`` of things that stand alone."""
     image, batch = _tensors(raw, device)
     image = _flip(image, batch, rng)
     count = len(image)
@@ -268,10 +269,10 @@ def training_batch(raw: dict[str, np.ndarray], rng: Generator, device: str = "cp
         image[i] = _recoloured(image[i], rng)
         if not (is_object[i] and is_alone[i]):
             continue  # what stands in its place stays there
-        if rng.random() < KNOWN:
-            known = sloppy(batch.mask[i], rng)
-            image[i] = image[i] * known + 0.5 * (1 - known)
-            alpha[i] = known
+        if rng.random() < known:
+            told = sloppy(batch.mask[i], rng)
+            image[i] = image[i] * told + 0.5 * (1 - told)
+            alpha[i] = told
             batch.has_depth[i] = 0
         else:
             _before_another_background(image, batch, i, other[i], places, rng)

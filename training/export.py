@@ -1,14 +1,10 @@
-"""Write trained weights as the fp16 safetensors and JSON that the extension reads.
+"""Put trained weights into the safetensors and JSON that the extension reads, in 8 bits.
 
-    python -m training.export CHECKPOINT OUTPUT.safetensors [--summary "how it was trained"]
+    python -m training.export CHECKPOINT OUTPUT.safetensors --part object [--summary "how it was trained"]
 
-CHECKPOINT is one of ``training.train``, or a half-resolution core alone (safetensors), which is put
-into an otherwise untrained network.
-
-    python -m training.export CHECKPOINT OUTPUT.safetensors --appearance
-
-puts the decoder of ``training.train_appearance`` into OUTPUT, which must hold the network that it was
-trained on.
+CHECKPOINT is one of ``training.train`` or ``training.train_appearance``; PART says which of the file's
+networks it becomes: ``object`` (masks known), ``picture`` (masks unknown, places) or ``appearance``, the
+decoder, which needs the ``object`` it was trained on. What else OUTPUT holds stays.
 """
 
 from __future__ import annotations
@@ -20,80 +16,117 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
-from inference.models.two_sided import APPEARANCE, OBJECT_SIZE, SCENE_SIZE, TwoSidedNet
+from inference.models.packed import SCALE, packed, unpacked
+from inference.models.residual import Residual
+from inference.models.two_sided import (
+    APPEARANCE,
+    OBJECT,
+    OBJECT_SIZE,
+    PICTURE,
+    SCENE_SIZE,
+    TwoSidedNet,
+    part_of,
+)
+
+PARTS = (OBJECT, PICTURE, APPEARANCE)
+YOUNGEST = ("core.e.2.2.", "mid_view.")  # what the files of "two-sided 1" lack
 
 
-def initial_network(path: Path | None) -> TwoSidedNet:
-    """Build the network, from a core alone or a full checkpoint when one is given."""
+def initial_network(path: Path | None, part: str = OBJECT) -> TwoSidedNet:
+    """Build the network, from a checkpoint or a file when one is given.
+
+    Args:
+        path: A checkpoint of ``training.train``; or a safetensors file, today's, an older one with one
+            network, or with a core alone. Layers that it lacks begin as the identity.
+        part: Which of the networks of today's file is meant.
+
+    Raises:
+        ValueError: The file holds another network.
+    """
     torch.manual_seed(0)
     net = TwoSidedNet()
     if path is None:
         return net
     if path.suffix == ".safetensors":
-        tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
-        tensors = {k: v for k, v in tensors.items() if not k.startswith(APPEARANCE)}
+        tensors = unpacked(load_file(path))
+        tensors = part_of(tensors, part) or {
+            k: v for k, v in tensors.items() if not k.startswith(APPEARANCE)
+        }
     else:
         tensors = torch.load(path, weights_only=True, map_location="cpu")["ema"]
-    if any(key.startswith("core.") for key in tensors):
-        net.load_state_dict(tensors)
-    else:
-        net.core.load_state_dict(tensors)
+    expected = {key for key in net.state_dict() if "num_batches" not in key}
+    if not any(key.startswith("core.") for key in tensors):  # a core alone
+        tensors = {"core." + key: value for key, value in tensors.items()}
+        expected = {key for key in expected if key.startswith("core.")}
+    if not all(key.startswith(YOUNGEST) for key in expected - tensors.keys()):
+        raise ValueError(f"{path.name} holds another network.")
+    youngest = net.core.e[2]
+    assert isinstance(youngest, nn.Sequential)
+    block = youngest[2]
+    assert isinstance(block, Residual)
+    nn.init.zeros_(block.n2.weight)  # with nothing in its place it begins as the identity
+    net.load_state_dict(net.state_dict() | tensors)
     return net
 
 
-def export(net: TwoSidedNet, target: Path, training: dict[str, object]) -> str:
-    """Write both files; return the sha256 of the weights."""
-    floats = {k: v for k, v in net.state_dict().items() if v.is_floating_point()}  # no counters
-    tensors = {k: v.half().contiguous() for k, v in floats.items()}
-    return _write(tensors, target, {"training": training})
+def put(trained: dict[str, Tensor], part: str, target: Path, training: dict[str, object]) -> str:
+    """Put one network's weights into the file, beside the others; return the file's new sha256.
 
-
-def add_appearance(decoder: dict[str, Tensor], target: Path, training: dict[str, object]) -> str:
-    """Put the appearance decoder's weights into a file of the network; return its new sha256."""
-    card = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-    tensors = {k: v for k, v in load_file(target).items() if not k.startswith(APPEARANCE)}
-    floats = {APPEARANCE + k: v for k, v in decoder.items() if v.is_floating_point()}
-    tensors |= {k: v.half().contiguous() for k, v in floats.items()}
-    return _write(tensors, target, card | {"appearance_training": training})
-
-
-def _write(tensors: dict[str, Tensor], target: Path, card: dict[str, object]) -> str:
+    Args:
+        trained: State of a ``TwoSidedNet`` or an ``AppearanceDecoder``.
+        part: Which of ``PARTS`` it becomes.
+        target: The safetensors file; made when there is none.
+        training: What the card says about it.
+    """
+    card: dict[str, object] = {"training": {}}
+    tensors: dict[str, Tensor] = {}
+    if target.is_file():
+        card = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+        tensors = {k: v for k, v in load_file(target).items() if not k.startswith(part)}
+    floats = {part + k: v for k, v in trained.items() if v.is_floating_point()}  # no counters
+    tensors |= packed(floats)
     content = save(tensors)
     digest = hashlib.sha256(content).hexdigest()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
-    card = {
-        **card,
-        "name": "two-sided 1",
+    before = card["training"]
+    assert isinstance(before, dict)
+    card |= {
+        "training": before | {part.rstrip("."): training},
+        "name": "two-sided 2",
         "revision": digest[:8],
         "sha256": digest,
         "bytes": len(content),
         "object_size": OBJECT_SIZE,
         "scene_size": SCENE_SIZE,
-        "parameters": sum(v.numel() for k, v in tensors.items() if "running_" not in k),
+        "parameters": sum(v.numel() for k, v in tensors.items() if is_parameter(k)),
     }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
     target.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return digest
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a tensor of the file was learnt, not measured or computed."""
+    return "running_" not in name and not name.endswith(SCALE)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--part", required=True, choices=[p.rstrip(".") for p in PARTS])
     parser.add_argument("--summary", default="")
-    parser.add_argument("--appearance", action="store_true", help="CHECKPOINT is of the decoder")
     arguments = parser.parse_args()
+    state = torch.load(arguments.checkpoint, weights_only=True, map_location="cpu")
     training: dict[str, object] = {"summary": arguments.summary}
-    if arguments.checkpoint.suffix != ".safetensors":
-        state = torch.load(arguments.checkpoint, weights_only=True, map_location="cpu")
-        training |= {"steps": state["step"], "hours": state["hours"], "held_out": state["held_out"]}
-    if arguments.appearance:
-        state = torch.load(arguments.checkpoint, weights_only=True, map_location="cpu")
-        add_appearance(state["ema"], arguments.output, training)
-    else:
-        export(initial_network(arguments.checkpoint), arguments.output, training)
+    training |= {"steps": state["step"], "hours": state["hours"], "held_out": state["held_out"]}
+    part = arguments.part + "."
+    trained = (
+        state["ema"] if part == APPEARANCE else initial_network(arguments.checkpoint).state_dict()
+    )
+    put(trained, part, arguments.output, training)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Train the network on shards as they appear; stop after a given time.
 
-    python -m training.train SHARDS HELD_OUT CHECKPOINT --hours 1.5 [--init CORE_OR_CHECKPOINT]
-    python -m training.train SHARDS HELD_OUT CHECKPOINT --hours 1.5 --resume
+    python -m training.train SHARDS HELD_OUT CHECKPOINT --part object --hours 1.5 [--init FILE]
+    python -m training.train SHARDS HELD_OUT CHECKPOINT --part object --hours 1.5 --resume
 
+There are two of it: ``object``, which is always told the mask, and ``picture``, which is asked without it but
+learns more from pictures half of whose masks are told (experiment 13).
 ``run`` says what CHECKPOINT holds; ``training.export`` makes the shipped file of it.
 """
 
@@ -17,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from inference.models.two_sided import MAPS, TwoSidedNet
+from inference.models.two_sided import MAPS, OBJECT, PICTURE, TwoSidedNet
 
 from .batches import KEYS, Batch, plain_batch, training_batch
 from .export import initial_network
@@ -25,6 +27,7 @@ from .losses import SCALES, WEIGHTS, losses, scores
 from .run import Course, Parts, Raw, options, prepared, read_held_out, run
 
 COARSE = 4  # pixels; the finest stride at which most of the network works
+KNOWN = {OBJECT: 1.0, PICTURE: 0.5}  # share of things whose mask is told
 LAST_COARSE = 0.8  # of a run; after that every step is at full resolution
 COARSE_SCALES = 2  # of slopes, 4 and 8 pixels, instead of 1 to 8
 
@@ -96,6 +99,7 @@ def evaluate(average: dict[str, Tensor], raw: Raw, device: str) -> dict[str, flo
 
 def main() -> None:
     parser = options(__doc__)
+    parser.add_argument("--part", required=True, choices=[p.rstrip(".") for p in KNOWN])
     parser.add_argument("--init", type=Path)
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--fresh-gain", type=float, default=2.0)
@@ -103,13 +107,15 @@ def main() -> None:
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     rng = prepared(arguments)
-    net = initial_network(arguments.init)
+    part = arguments.part + "."
+    known = KNOWN[part]
+    net = initial_network(arguments.init, part)
     device = arguments.device
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     held_out = read_held_out(arguments.held_out, arguments.held_out_count, KEYS)
 
     def step(raw: Raw, rng: Generator, done: float) -> Parts:
-        batch = training_batch(raw, rng, device)
+        batch = training_batch(raw, rng, known, device)
         x = batch.x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16, enabled=arguments.bf16):
             if done < LAST_COARSE and rng.random() < arguments.coarse:

@@ -3,7 +3,7 @@
     python -m training.train_appearance SHARDS HELD_OUT CHECKPOINT --hours 1 [--resume]
 
 The network itself (``--weights``) stays as it is. ``run`` says what CHECKPOINT holds;
-``training.export --appearance`` puts its moving average into the network's file.
+``training.export --part appearance`` puts its moving average into the network's file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inference.models.appearance import AppearanceDecoder, AppearanceMaps
+from inference.models.packed import unpacked
 from inference.models.residual import fold_batch_norm
-from inference.models.two_sided import APPEARANCE, FRONT, THICKNESS, WEIGHTS, TwoSidedNet
+from inference.models.two_sided import (
+    APPEARANCE,
+    FRONT,
+    THICKNESS,
+    WEIGHTS,
+    TwoSidedNet,
+    part_of,
+)
 
 from .appearance_batches import KEYS, AppearanceBatch, plain_batch, training_batch
 from .export import initial_network
@@ -39,7 +47,7 @@ LOSSES = {
 
 
 def frozen_network(weights: Path, device: str) -> TwoSidedNet:
-    """The shipped network, ready to be looked through."""
+    """The shipped network of objects, ready to be looked through."""
     net = initial_network(weights).eval()
     net.requires_grad_(False)
     fold_batch_norm(net)
@@ -118,12 +126,7 @@ def initial_decoder(path: Path) -> dict[str, Tensor]:
     """Read a decoder out of a checkpoint, or out of the file that ships."""
     if path.suffix != ".safetensors":
         return torch.load(path, weights_only=True, map_location="cpu")["ema"]
-    shipped = load_file(path)
-    return {
-        name.removeprefix(APPEARANCE): tensor.float()
-        for name, tensor in shipped.items()
-        if name.startswith(APPEARANCE)
-    }
+    return part_of(unpacked(load_file(path)), APPEARANCE)
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 From a picture and, if known, its mask the network predicts per pixel the mask, the first and the
 last surface along the view ray and the normals of the first; for whole scenes the depth; and for
-the picture as a whole which way is up and whether it shows one separable object. ``training/``
-holds the scripts that made the weights and ``docs/MODEL_CARD.md`` says what they can and cannot do.
+the picture as a whole which way is up and whether it shows one separable object. There are two of
+its kind in the file: one for objects whose mask is known and one for whole pictures, because one
+alone forgets the shapes of objects while it learns places (experiment 13). ``training/`` holds the
+scripts that made the weights and ``docs/MODEL_CARD.md`` says what they can and cannot do.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 
 from ..errors import WeightsError
 from .appearance import AppearanceDecoder
+from .packed import unpacked
 from .residual import Residual, fold_batch_norm
 
 WEIGHTS = Path(__file__).parent / "weights" / "two_sided.safetensors"
@@ -34,7 +37,8 @@ FAR = 8.0
 
 MASK, FRONT, THICKNESS, NORMAL, LOG_DEPTH = 0, 1, 2, slice(3, 6), 6
 MAPS = 7
-APPEARANCE = "appearance."  # what names of the second decoder's weights begin with
+# What names of tensors in the file begin with.
+OBJECT, PICTURE, APPEARANCE = "object.", "picture.", "appearance."
 STRIDE = 64  # the deepest features are this much smaller than the picture
 
 
@@ -126,7 +130,7 @@ class Features:
 
 
 class GlobalView(nn.Module):
-    """Self-attention over the deepest features and one register token that sums up the picture."""
+    """Self-attention over deep features and one register token that sums up the picture."""
 
     def __init__(self, channels: int, layers: int = 2) -> None:
         super().__init__()
@@ -180,17 +184,18 @@ class Core(nn.Module):
 
 
 class TwoSidedNet(nn.Module):
-    """Core, a thin branch at the picture's own resolution, and the global view."""
+    """Core, a thin branch at the picture's own resolution, and global views at strides 32 and 64."""
 
     def __init__(
         self,
         channels: tuple[int, ...] = (32, 64, 128, 192, 256),
-        blocks: tuple[int, ...] = (1, 2, 2, 2, 2),
+        blocks: tuple[int, ...] = (1, 2, 3, 2, 2),
         fine: int = 16,
     ) -> None:
         super().__init__()
         self.core = Core(channels, blocks)
         self.view = GlobalView(channels[-1])
+        self.mid_view = GlobalView(channels[-2])
         self.pooled = nn.Sequential(nn.Linear(2 * channels[-1], 128), nn.ReLU(), nn.Linear(128, 4))
         self.fine_stem = nn.Conv2d(4, fine, 3, stride=2, padding=1)
         self.fine_in = Residual(fine)
@@ -245,6 +250,8 @@ class TwoSidedNet(nn.Module):
         skips: list[Tensor] = []
         for level, encode in enumerate(core.e):
             y = encode(y)
+            if level == len(core.dn) - 1:
+                y, _ = self.mid_view(y)
             if level < len(core.dn):
                 skips.append(y)
                 y = core.dn[level](y)
@@ -300,11 +307,17 @@ class TwoSidedNetwork:
     """The trained network, ready to run; make it with ``load``."""
 
     def __init__(
-        self, net: TwoSidedNet, decoder: AppearanceDecoder, device: str, revision: str
+        self,
+        of_objects: TwoSidedNet,
+        of_pictures: TwoSidedNet,
+        decoder: AppearanceDecoder,
+        device: str,
+        revision: str,
     ) -> None:
         self.revision = revision
         self._device = device
-        self._net = net
+        self._of_objects = of_objects
+        self._of_pictures = of_pictures
         self._decoder = decoder
 
     def _run(
@@ -312,12 +325,13 @@ class TwoSidedNetwork:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Average the maps (7, H, W) and pooled values (4,) over the picture and its mirror."""
         x = _input(rgb, mask)
+        net = self._of_pictures if mask is None else self._of_objects
         results: list[tuple[Tensor, Tensor]] = []
         with torch.inference_mode():
             for is_flipped in (False, True):
                 if report is not None:
                     report()
-                maps, pooled = self._net(x.flip(3) if is_flipped else x)
+                maps, pooled = net(x.flip(3) if is_flipped else x)
                 results.append(_flipped_back(maps, pooled) if is_flipped else (maps, pooled))
         if report is not None:
             report()
@@ -376,7 +390,7 @@ class TwoSidedNetwork:
                 if report is not None:
                     report()
                 turned = x.flip(3) if is_flipped else x
-                seen = self._net.features(turned)
+                seen = self._of_objects.features(turned)
                 found = self._decoder(turned, seen.fine, seen.skips, seen.decoded, seen.summary)
                 gloss = torch.sigmoid(torch.cat([found.roughness, found.metal], 1))
                 maps = torch.cat([found.albedo, found.hidden, gloss, found.spreads], 1)
@@ -459,16 +473,26 @@ def _read(device: str, weights: Path) -> TwoSidedNetwork:
             f"{weights.name} is damaged: its sha256 begins {digest[:8]} instead of "
             f"{expected[:8]}. {repair}"
         )
-    tensors = {k: v.float() for k, v in tensors_from_bytes(content).items()}
-    own = {k: v for k, v in tensors.items() if not k.startswith(APPEARANCE)}
-    painter = {k.removeprefix(APPEARANCE): tensors[k] for k in tensors.keys() - own.keys()}
-    net, decoder = TwoSidedNet(), AppearanceDecoder()
+    of_objects, of_pictures, decoder = TwoSidedNet(), TwoSidedNet(), AppearanceDecoder()
     try:
-        _fill(net, own)
-        _fill(decoder, painter)
-    except RuntimeError as error:
+        tensors = unpacked(tensors_from_bytes(content))
+        _fill(of_objects, part_of(tensors, OBJECT))
+        _fill(of_pictures, part_of(tensors, PICTURE))
+        _fill(decoder, part_of(tensors, APPEARANCE))
+    except (RuntimeError, KeyError) as error:
         raise WeightsError(f"{weights.name} is of another version. {repair}") from error
-    return TwoSidedNetwork(net.to(device), decoder.to(device), device, f"{name} ({digest[:8]})")
+    return TwoSidedNetwork(
+        of_objects.to(device),
+        of_pictures.to(device),
+        decoder.to(device),
+        device,
+        f"{name} ({digest[:8]})",
+    )
+
+
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Pick what belongs to one network of the file, with its own names."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:

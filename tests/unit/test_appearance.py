@@ -113,7 +113,7 @@ def test_every_layer_of_the_decoder_has_a_say() -> None:
 
     def said() -> list[torch.Tensor]:
         with torch.inference_mode():
-            features = network._net.features(x)
+            features = network._of_objects.features(x)
             found = network._decoder(
                 x, features.fine, features.skips, features.decoded, features.summary
             )
@@ -173,13 +173,12 @@ def test_paint_stays_with_an_object() -> None:
     np.testing.assert_allclose(kept, albedo, atol=0.02)
 
 
-def test_a_file_without_the_decoder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [two_sided.OBJECT, two_sided.PICTURE, two_sided.APPEARANCE])
+def test_a_file_without_one_of_its_networks_is_refused(tmp_path: Path, part: str) -> None:
     from image_to_mesh.inference.errors import WeightsError
     from safetensors.torch import load_file, save
 
-    tensors = {
-        k: v for k, v in load_file(two_sided.WEIGHTS).items() if two_sided.APPEARANCE not in k
-    }
+    tensors = {k: v for k, v in load_file(two_sided.WEIGHTS).items() if not k.startswith(part)}
     file = tmp_path / "two_sided.safetensors"
     shutil.copy(two_sided.WEIGHTS.with_suffix(".json"), tmp_path)
     content = save(tensors)

@@ -1,22 +1,35 @@
 """The training loop: from shards to a checkpoint and on from there, on any device and optimiser."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("trimesh")
 
+from inference.models import two_sided
 from inference.models.appearance import AppearanceDecoder
-from inference.models.two_sided import WEIGHTS
+from inference.models.packed import unpacked
+from inference.models.two_sided import (
+    APPEARANCE,
+    OBJECT,
+    PICTURE,
+    WEIGHTS,
+    TwoSidedNet,
+    part_of,
+)
 from training import batches, train, train_appearance
 from training.batches import Window, plain_batch, training_batch
-from training.export import initial_network
+from training.export import YOUNGEST, initial_network, put
 
 SIDE = 64
-SOON = "0.0002"  # hours: a step or a few
+BRIEFLY = ("--hours", "0.0002", "--threads", 1)  # a step or a few
+PICTURES = (*BRIEFLY, "--part", "picture")
 
 
 def write_shard(folder: Path, count: int = 6) -> None:
@@ -61,7 +74,7 @@ def test_it_trains_saves_and_goes_on(tmp_path: Path, monkeypatch, optimiser) -> 
     shards, held_out, checkpoint = tmp_path / "s", tmp_path / "h", tmp_path / "c.pt"
     write_shard(shards)
     write_shard(held_out)
-    common = (shards, held_out, checkpoint, "--hours", SOON, "--batch", 3, "--threads", 1)
+    common = (shards, held_out, checkpoint, *PICTURES, "--batch", 3)
     run(monkeypatch, train, *common, "--no-bf16", *optimiser)
     first = torch.load(checkpoint, weights_only=True)
     assert first["step"] > 0
@@ -75,11 +88,97 @@ def test_it_trains_saves_and_goes_on(tmp_path: Path, monkeypatch, optimiser) -> 
     initial_network(checkpoint)  # what comes next, export, can read it
 
 
+def test_a_coarse_step_says_what_a_full_one_averages_to_and_spares_the_thin_branch() -> None:
+    net = initial_network(WEIGHTS).train()
+    rng = torch.Generator().manual_seed(0)
+    x = F.interpolate(torch.rand((2, 4, 16, 16), generator=rng), size=128, mode="bilinear") * 2 - 1
+    before = {k: v.clone() for k, v in net.state_dict().items() if "fine_" in k}
+    with torch.no_grad():
+        expected, pooled = net.eval()(x)
+        maps, summary = train.coarse(net, x)
+    expected = F.avg_pool2d(expected, train.COARSE)
+    spread = expected.std((0, 2, 3))
+    assert ((maps - expected).abs().mean((0, 2, 3)) < 0.06 * spread).all()
+    torch.testing.assert_close(summary, pooled)
+    maps, summary = train.coarse(net.train(), x)
+    (maps.square().mean() + summary.square().mean()).backward()
+    learns = {k for k, v in net.named_parameters() if v.grad is not None}
+    assert {"core.h.0.weight", "core.e.4.0.a.weight", "pooled.0.weight"} <= learns
+    assert not any(k.startswith(("fine_stem", "fine_in", "fine_out", "fine_head")) for k in learns)
+    after = net.state_dict()
+    assert all(torch.equal(v, after[k]) for k, v in before.items())  # its statistics, too
+
+
+@pytest.mark.parametrize("prefix", ["", "object."])
+def test_an_older_network_goes_on_with_layers_that_begin_as_the_identity(
+    tmp_path: Path, prefix: str
+) -> None:
+    """Bare names are those of the files with one network."""
+    shipped = part_of(unpacked(load_file(WEIGHTS)), OBJECT)
+    older = {prefix + k: v for k, v in shipped.items() if not k.startswith(YOUNGEST)}
+    save_file(older, tmp_path / "older.safetensors")
+    net = initial_network(tmp_path / "older.safetensors").eval()
+    x = torch.rand((1, 4, 64, 64), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = net(x)
+        net.mid_view = Skipped()  # type: ignore[assignment]
+        net.core.e[2] = net.core.e[2][:2]  # type: ignore[index]
+        for a, b in zip(expected, net(x), strict=True):
+            torch.testing.assert_close(a, b)
+    del older[prefix + "core.h.0.weight"]
+    save_file(older, tmp_path / "another.safetensors")
+    with pytest.raises(ValueError, match="another network"):
+        initial_network(tmp_path / "another.safetensors")
+
+
+def test_each_trained_network_finds_its_place_in_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "w.safetensors"
+    nets = {part: TwoSidedNet() for part in (OBJECT, PICTURE)}
+    for part, net in nets.items():
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        put(net.state_dict(), part, target, {"summary": part})
+    first = put(AppearanceDecoder().state_dict(), APPEARANCE, target, {"summary": "decoder"})
+    for part, net in nets.items():
+        read = initial_network(target, part).state_dict()
+        for name, value in net.state_dict().items():
+            if value.is_floating_point():
+                torch.testing.assert_close(read[name], value, atol=0.02, rtol=4e-3)
+    card = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+    assert set(card["training"]) == {"object", "picture", "appearance"}
+    learnt = sum(p.numel() for n in (*nets.values(), AppearanceDecoder()) for p in n.parameters())
+    assert card["parameters"] == learnt
+    again = put(nets[OBJECT].state_dict(), PICTURE, target, {})
+    assert again != first
+    a, b = (initial_network(target, part).state_dict() for part in (OBJECT, PICTURE))
+    assert all(torch.equal(v, b[k]) for k, v in a.items())
+    two_sided.load("cpu", target)  # what the extension reads
+
+
+class Skipped(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+def test_coarse_steps_train(tmp_path: Path, monkeypatch) -> None:
+    shards, held_out, checkpoint = tmp_path / "s", tmp_path / "h", tmp_path / "c.pt"
+    write_shard(shards)
+    write_shard(held_out)
+    common = (shards, held_out, checkpoint, *PICTURES, "--batch", 3)
+    monkeypatch.setattr(train, "LAST_COARSE", 2.0)  # no full step at the end
+    run(monkeypatch, train, *common, "--no-bf16", "--coarse", 1, "--init", WEIGHTS)
+    state = torch.load(checkpoint, weights_only=True)["net"]
+    shipped = initial_network(WEIGHTS, PICTURE)
+    moved = {k for k, v in shipped.named_parameters() if not torch.equal(state[k], v)}
+    assert {"core.h.0.weight", "core.e.4.0.a.weight"} <= moved
+    assert not any(k.startswith(("fine_stem", "fine_in", "fine_out", "fine_head")) for k in moved)
+
+
 def test_the_appearance_decoder_trains_on_the_shipped_network(tmp_path: Path, monkeypatch) -> None:
     shards, held_out, checkpoint = tmp_path / "s", tmp_path / "h", tmp_path / "c.pt"
     write_shard(shards)
     write_shard(held_out)
-    common = (shards, held_out, checkpoint, "--hours", SOON, "--batch", 2, "--threads", 1)
+    common = (shards, held_out, checkpoint, *BRIEFLY, "--batch", 2)
     run(monkeypatch, train_appearance, *common)
     state = torch.load(checkpoint, weights_only=True)
     assert state["step"] > 0
@@ -102,7 +201,7 @@ def test_only_the_subject_and_its_truth_survive_a_new_background(
     window.refresh()
     raw = window.draw(64)
     plain = plain_batch(raw, is_mask_known=False)
-    batch = training_batch(raw, np.random.default_rng(1))
+    batch = training_batch(raw, np.random.default_rng(1), 0.5)
     is_told = batch.x[:, 3].abs().amax((1, 2)) > 0
     objects = batch.is_object > 0.5
     assert 0.3 < is_told[objects].float().mean() < 0.7
@@ -121,7 +220,7 @@ def test_the_same_seed_augments_alike(tmp_path: Path) -> None:
     window = Window(tmp_path / "s", 1, np.random.default_rng(0))
     window.refresh()
     raw = window.draw(8)
-    a, b = (training_batch(raw, np.random.default_rng(3)) for _ in range(2))
+    a, b = (training_batch(raw, np.random.default_rng(3), 0.5) for _ in range(2))
     assert torch.equal(a.x, b.x)
 
 
@@ -132,9 +231,8 @@ def test_a_subject_made_small_keeps_its_shape(tmp_path: Path, monkeypatch) -> No
     window.refresh()
     raw = window.draw(24)
     plain = plain_batch(raw, is_mask_known=False)
-    monkeypatch.setattr(batches, "KNOWN", 0.0)
     monkeypatch.setattr(batches, "SMALLER", 1.0)
-    batch = training_batch(raw, np.random.default_rng(1))
+    batch = training_batch(raw, np.random.default_rng(1), 0.0)
     line = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
     for i in range(24):
         mask = batch.mask[i, 0] > 0.5

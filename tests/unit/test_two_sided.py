@@ -48,7 +48,7 @@ def test_the_bundled_weights_are_small_and_named_by_their_hash(
 ) -> None:
     card = json.loads(two_sided.WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
     assert two_sided.WEIGHTS.stat().st_size <= 20_000_000
-    assert network.revision == f"two-sided 1 ({card['sha256'][:8]})"
+    assert network.revision == f"two-sided 2 ({card['sha256'][:8]})"
 
 
 def test_loading_twice_gives_the_same_network(network: two_sided.TwoSidedNetwork) -> None:
@@ -160,6 +160,32 @@ def test_cancelling_stops_between_passes(network: two_sided.TwoSidedNetwork) -> 
     assert calls == 2
 
 
+def test_a_known_mask_asks_the_network_of_objects_and_anything_else_that_of_pictures(
+    network: two_sided.TwoSidedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb, mask = ball()
+    asked: list[str] = []
+    for name in ("_of_objects", "_of_pictures"):
+        net = getattr(network, name)
+        for method in ("forward", "features"):
+            real = getattr(net, method)
+
+            def noted(x, real=real, name=name):
+                asked.append(name)
+                return real(x)
+
+            monkeypatch.setattr(net, method, noted)
+    for ask, expected in (
+        (lambda: network.estimate_object(rgb, mask), "_of_objects"),
+        (lambda: network.estimate_appearance(rgb, mask), "_of_objects"),
+        (lambda: network.estimate_object(rgb), "_of_pictures"),
+        (lambda: network.estimate_scene(rgb), "_of_pictures"),
+    ):
+        asked.clear()
+        ask()
+        assert set(asked) == {expected}
+
+
 def copied(folder: Path) -> Path:
     """Copy the bundled files to a folder."""
     target = folder / two_sided.WEIGHTS.name
@@ -198,7 +224,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     content = save({"other": torch.zeros(3)})
     weights = tmp_path / "two_sided.safetensors"
     weights.write_bytes(content)
-    card = {"name": "two-sided 1", "sha256": sha256(content).hexdigest()}
+    card = {"name": "two-sided 2", "sha256": sha256(content).hexdigest()}
     weights.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(WeightsError, match="is of another version"):
         two_sided.load("cpu", weights)
