@@ -52,7 +52,7 @@ def initial_network(path: Path | None, part: str = OBJECT) -> TwoSidedNet:
     if path.suffix == ".safetensors":
         tensors = unpacked(load_file(path))
         tensors = part_of(tensors, part) or {
-            k: v for k, v in tensors.items() if not k.startswith(APPEARANCE)
+            k: v for k, v in tensors.items() if not k.startswith(APPEARANCE + ".")
         }
     else:
         tensors = torch.load(path, weights_only=True, map_location="cpu")["ema"]
@@ -84,15 +84,15 @@ def put(trained: dict[str, Tensor], part: str, target: Path, training: dict[str,
     tensors: dict[str, Tensor] = {}
     if target.is_file():
         card = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-        tensors = {k: v for k, v in load_file(target).items() if not k.startswith(part)}
-    floats = {part + k: v for k, v in trained.items() if v.is_floating_point()}  # no counters
+        tensors = {k: v for k, v in load_file(target).items() if not k.startswith(part + ".")}
+    floats = {f"{part}.{k}": v for k, v in trained.items() if v.is_floating_point()}  # no counters
     tensors |= packed(floats)
     content = save(tensors)
     digest = hashlib.sha256(content).hexdigest()
     before = card["training"]
     assert isinstance(before, dict)
     card |= {
-        "training": before | {part.rstrip("."): training},
+        "training": before | {part: training},
         "name": "two-sided 2",
         "revision": digest[:8],
         "sha256": digest,
@@ -116,17 +116,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--part", required=True, choices=[p.rstrip(".") for p in PARTS])
+    parser.add_argument("--part", required=True, choices=PARTS)
     parser.add_argument("--summary", default="")
     arguments = parser.parse_args()
     state = torch.load(arguments.checkpoint, weights_only=True, map_location="cpu")
     training: dict[str, object] = {"summary": arguments.summary}
     training |= {"steps": state["step"], "hours": state["hours"], "held_out": state["held_out"]}
-    part = arguments.part + "."
-    trained = (
-        state["ema"] if part == APPEARANCE else initial_network(arguments.checkpoint).state_dict()
-    )
-    put(trained, part, arguments.output, training)
+    trained = state["ema"]
+    if arguments.part != APPEARANCE:
+        trained = initial_network(arguments.checkpoint).state_dict()
+    put(trained, arguments.part, arguments.output, training)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def coarse(net: TwoSidedNet, x: Tensor) -> tuple[Tensor, Tensor]:
         fine = net.fine_in(F.relu(net.fine_stem(x)))
     y, summary = net.trunk(x, fine)
     with torch.no_grad():
-        z = F.interpolate(net.core_to_fine(y), scale_factor=2.0, mode="bilinear")
-        detail = F.avg_pool2d(_unshuffled(net.fine_head, net.fine_out(z + fine)), 2)
+        detail = F.avg_pool2d(_unshuffled(net.fine_head, net.thin(y, fine)), 2)
     return _unshuffled(net.core.h, y) + detail, net.pooled(summary)
 
 
@@ -99,7 +98,7 @@ def evaluate(average: dict[str, Tensor], raw: Raw, device: str) -> dict[str, flo
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--part", required=True, choices=[p.rstrip(".") for p in KNOWN])
+    parser.add_argument("--part", required=True, choices=list(KNOWN))
     parser.add_argument("--init", type=Path)
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--fresh-gain", type=float, default=2.0)
@@ -107,9 +106,8 @@ def main() -> None:
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     rng = prepared(arguments)
-    part = arguments.part + "."
-    known = KNOWN[part]
-    net = initial_network(arguments.init, part)
+    known = KNOWN[arguments.part]
+    net = initial_network(arguments.init, arguments.part)
     device = arguments.device
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     held_out = read_held_out(arguments.held_out, arguments.held_out_count, KEYS)

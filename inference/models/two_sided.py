@@ -37,8 +37,8 @@ FAR = 8.0
 
 MASK, FRONT, THICKNESS, NORMAL, LOG_DEPTH = 0, 1, 2, slice(3, 6), 6
 MAPS = 7
-# What names of tensors in the file begin with.
-OBJECT, PICTURE, APPEARANCE = "object.", "picture.", "appearance."
+# The file's networks; names of their tensors begin with these and a dot.
+OBJECT, PICTURE, APPEARANCE = "object", "picture", "appearance"
 STRIDE = 64  # the deepest features are this much smaller than the picture
 
 
@@ -265,8 +265,12 @@ class TwoSidedNet(nn.Module):
 
     def detail(self, y: Tensor, fine: Tensor) -> Tensor:
         """(B, 7, H, W) what the thin branch adds to the core's maps."""
+        return self.fine_head(self.thin(y, fine))
+
+    def thin(self, y: Tensor, fine: Tensor) -> Tensor:
+        """(B, 16, H/2, W/2) what the thin branch knows once it has heard from the core."""
         y = F.interpolate(self.core_to_fine(y), scale_factor=2.0, mode="bilinear")
-        return self.fine_head(self.fine_out(y + fine))
+        return self.fine_out(y + fine)
 
 
 def _flipped_back(maps: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
@@ -490,8 +494,9 @@ def _read(device: str, weights: Path) -> TwoSidedNetwork:
     )
 
 
-def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """Pick what belongs to one network of the file, with its own names."""
+    prefix = part + "."
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
