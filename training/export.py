@@ -26,9 +26,9 @@ from inference.models.two_sided import (
     OBJECT_SIZE,
     PICTURE,
     SCENE_SIZE,
-    TwoSidedNet,
     part_of,
 )
+from inference.models.two_sided_net import TwoSidedNet
 
 PARTS = (OBJECT, PICTURE, APPEARANCE)
 YOUNGEST = ("core.e.2.2.", "mid_view.")  # what the files of "two-sided 1" lack

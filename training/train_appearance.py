@@ -22,12 +22,10 @@ from inference.models.packed import unpacked
 from inference.models.residual import fold_batch_norm
 from inference.models.two_sided import (
     APPEARANCE,
-    FRONT,
-    THICKNESS,
     WEIGHTS,
-    TwoSidedNet,
     part_of,
 )
+from inference.models.two_sided_net import FRONT, THICKNESS, TwoSidedNet
 
 from .appearance_batches import KEYS, AppearanceBatch, plain_batch, training_batch
 from .export import initial_network

@@ -100,10 +100,10 @@ class AppearanceDecoder(nn.Module):
 
         Args:
             x: (B, 4, S, S) colour and mask from -1 to 1, as the network got it.
-            fine: As in ``two_sided.Features``.
-            skips: As in ``two_sided.Features``.
-            decoded: As in ``two_sided.Features``.
-            summary: As in ``two_sided.Features``.
+            fine: As in ``two_sided_net.Features``.
+            skips: As in ``two_sided_net.Features``.
+            decoded: As in ``two_sided_net.Features``.
+            summary: As in ``two_sided_net.Features``.
         """
         alpha = (x[:, 3:] + 1) / 2
         colour = (x[:, :3] + 1) / 2 * alpha

@@ -20,9 +20,9 @@ from inference.models.two_sided import (
     OBJECT,
     PICTURE,
     WEIGHTS,
-    TwoSidedNet,
     part_of,
 )
+from inference.models.two_sided_net import TwoSidedNet
 from training import batches, train, train_appearance
 from training.batches import Window, plain_batch, training_batch
 from training.export import YOUNGEST, initial_network, put
