@@ -221,6 +221,7 @@ class Picture:
         name: Stem for data-block names.
         notes: Sentences for the artist, such as "Scaled from 20000 x 300 to 4096 x 61".
         place: Where it was taken, None when unknown.
+        sha256: Of the file as it was read; empty when there is none.
     """
 
     pixels: NDArray[np.uint8]
@@ -229,6 +230,7 @@ class Picture:
     name: str
     notes: tuple[str, ...] = ()
     place: Place | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

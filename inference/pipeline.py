@@ -150,10 +150,10 @@ def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
 
 
 def _read(request: Request, steps: _Run) -> Picture:
-    steps.stage("Reading the picture")
+    report = steps.stage("Reading the picture")
     from .picture.files.load import load_picture
 
-    return load_picture(request.source)
+    return load_picture(request.source, report=lambda: report(0.0))
 
 
 def _run_object(

@@ -24,6 +24,7 @@ from ...inference.contracts import (
     Request,
 )
 from ...inference.errors import ImageToMeshError, OutputError
+from ...inference.picture.listing import visible_in
 from ...inference.running.cost import StageClock
 from ...inference.running.job import Job
 from .. import session
@@ -74,14 +75,14 @@ class Plan:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder in alphabetical order.
+    """The pictures of a folder in alphabetical order, hidden files aside.
 
     Raises:
         OutputError: When there is no such folder or no picture in it.
     """
     if not folder.is_dir():
         raise OutputError(f"{folder} is not a folder: give the folder that holds the pictures.")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
+    found = [p for p in visible_in(folder) if p.suffix.lower() in EXTENSIONS and p.is_file()]
     if not found:
         raise OutputError(f"There is no picture in {folder}: give a folder with pictures.")
     return found

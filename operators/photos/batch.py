@@ -10,6 +10,7 @@ from bpy.props import StringProperty
 
 from ...inference.contracts import Reconstruction
 from ...inference.errors import OutputError
+from ...inference.picture.listing import visible_in
 from ...inference.running.job import Job
 from ...inference.views.contracts import (
     PICTURE_FOLDERS,
@@ -41,10 +42,10 @@ def photo_sets(path: Path) -> list[Path]:
         raise OutputError(f"{path} does not exist: give a folder of photos or a video.")
     if _has_photos(path) or any(_has_photos(path / name) for name in PICTURE_FOLDERS):
         return [path]
-    inside = sorted(path.iterdir())
+    inside = visible_in(path)
     sets = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEO_EXTENSIONS]
     for folder in inside:
-        if folder.is_dir() and not folder.name.startswith("."):
+        if folder.is_dir():
             own = [folder / name for name in ("", *PICTURE_FOLDERS)]
             if any(_has_photos(place) or _has_video(place) for place in own):
                 sets.append(folder)
@@ -54,11 +55,11 @@ def photo_sets(path: Path) -> list[Path]:
 
 
 def _has_photos(folder: Path) -> bool:
-    return folder.is_dir() and any(p.suffix.lower() in EXTENSIONS for p in folder.iterdir())
+    return folder.is_dir() and any(p.suffix.lower() in EXTENSIONS for p in visible_in(folder))
 
 
 def _has_video(folder: Path) -> bool:
-    return folder.is_dir() and any(p.suffix.lower() in VIDEO_EXTENSIONS for p in folder.iterdir())
+    return folder.is_dir() and any(p.suffix.lower() in VIDEO_EXTENSIONS for p in visible_in(folder))
 
 
 def of_photos(template: ViewsRequest) -> Assign:
@@ -88,12 +89,20 @@ def of_photos(template: ViewsRequest) -> Assign:
 
 def _fingerprint(path: Path) -> str:
     """Of names, sizes and times: reading hundreds of photos only to compare them takes too long."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [path] if path.is_file() else _files_below(path)
     digest = hashlib.sha256()
     for file in files:
         facts = file.stat()
         digest.update(f"{file.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files of a folder and its sub-folders, without those that come and go by themselves."""
+    files: list[Path] = []
+    for path in visible_in(folder):
+        files += _files_below(path) if path.is_dir() else [path] if path.is_file() else []
+    return files
 
 
 class IMAGE_TO_MESH_OT_batch_photos(FolderBatch, PhotoOptions, SharedOptions, bpy.types.Operator):

@@ -42,6 +42,7 @@ ROOMS = (
     "inference/machine",
     "inference/running",
     "inference/picture/intrinsics",
+    "inference/picture/listing",
     "inference/picture/colour",
     "inference/picture/files",
     "inference/picture/cut_out",

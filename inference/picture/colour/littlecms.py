@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BAND_PIXELS = 1 << 20
+_LEAST_WHITE = 128
 
 
 def rgb_with_tables(
@@ -71,6 +72,10 @@ def _converted(
         transform = ImageCms.buildTransform(
             source, ImageCms.createProfile("sRGB"), mode, "RGB", intent
         )
+        paper = (255, 255, 255) if mode == "RGB" else (0, 0, 0, 0)
+        white = ImageCms.applyTransform(Image.new(mode, (1, 1), paper), transform)
+        if white is None or min(np.asarray(white)[0, 0]) < _LEAST_WHITE:
+            return None  # damaged: it would ruin the picture
         for start in range(0, len(pixels), rows):
             report()
             band = pixels[start : start + rows]

@@ -70,6 +70,7 @@ def decode_in_child(
         told["name"],
         tuple(told["notes"]),
         None if told["place"] is None else Place(*told["place"]),
+        told["sha256"],
     )
 
 

@@ -36,7 +36,9 @@ def main() -> int:
     files = f"{_PACKAGE}.inference.picture.files"
     errors = importlib.import_module(f"{_PACKAGE}.inference.errors")
     try:
-        data = importlib.import_module(f"{files}.read").read_whole(path, lambda: None)
+        read = importlib.import_module(f"{files}.read")
+        # In one piece: nothing here needs to be cancelled, as the whole process can be.
+        data = read.read_whole(path, lambda: None, path.stat().st_size + 1)
         header = importlib.import_module(f"{files}.recognise").read_header(data, path.name)
         # OpenCV reads this when it is loaded. No decoder may find more than the header tells.
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(header.width * header.height)
@@ -70,6 +72,7 @@ def _told(picture: Picture) -> dict[str, Any]:
         "focal_px": picture.focal_px,
         "name": picture.name,
         "notes": picture.notes,
+        "sha256": picture.sha256,
         "place": None if place is None else (place.latitude, place.longitude, place.error),
     }
 

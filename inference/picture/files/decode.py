@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -77,7 +78,9 @@ def decode_picture(
     is_turned = header.exif.orientation >= 5
     stored = (header.width, header.height)
     note_scaling(notes, (stored[1], stored[0]) if is_turned else stored, pixels)
-    return replace(finished(pixels, focal, name, notes), place=header.exif.place)
+    picture = finished(pixels, focal, name, notes)
+    digest = hashlib.sha256(data).hexdigest()
+    return replace(picture, place=header.exif.place, sha256=digest)
 
 
 def finished(
@@ -206,7 +209,7 @@ class _Colours:
         if profile.kind != "RGB" and not (profile.kind == "GRAY" and is_grey):
             self.note_unread()
             return None
-        if profile.kind == "RGB" and (profile.has_tables or profile.space is None):
+        if profile.kind == "RGB" and profile.has_tables:
             self._tables = self._header.profile
             return None
         if profile.space is None:

@@ -20,8 +20,8 @@ PHOTOMETRIC = 262
 SAMPLES_PER_PIXEL = 277
 EXTRA_SAMPLES = 338
 
-# Real files have thousands of segments at most; millions of empty ones only take time.
-MAX_SEGMENTS = 1 << 20
+# Real files have thousands of segments, or one for every 8 KB; millions of empty ones only take time.
+MAX_SEGMENTS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)

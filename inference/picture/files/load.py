@@ -13,7 +13,7 @@ from ...errors import OutOfMemory, PictureError
 from .child import ChildUnavailable, decode_in_child
 from .decode import decode_picture, finished, jpeg_reduction, note_scaling
 from .header import PictureHeader
-from .read import MAX_FILE_BYTES, name_of, read_start, read_whole, too_large
+from .read import MAX_FILE_BYTES, MAX_MEMORY_BYTES, name_of, read_start, read_whole, too_large
 from .recognise import FIRST_BYTES, read_header, refuse_foreign
 from .rgba import fitted_size, shrink_straight
 
@@ -21,7 +21,6 @@ MIN_SIDE = 8
 ADVISED_SIDE = 16
 MAX_PIXELS = 400_000_000
 MAX_GIF_PIXELS = 16_000_000
-MAX_MEMORY_BYTES = 1_500_000_000  # for a file and all that decoding it takes
 
 # What is decoded in this process: nothing here can be cancelled, so it must take less than a second.
 HERE_FILE_BYTES = 32 << 20
@@ -145,10 +144,10 @@ def _check_memory(name: str, header: PictureHeader, file_bytes: int, max_side: i
     width, height = header.width, header.height
     reduction = jpeg_reduction(header, max_side)
     decoded = header.output_bytes // reduction**2
-    # Scaling down goes across first; that and what it makes are held together for a while.
+    # OpenCV copies what it has decoded; scaling down goes across first, and holds that besides.
     pixel_bytes = 16 if header.format in ("OpenEXR", "Radiance HDR") else 4
     narrow = min(width, max_side) * height // reduction * pixel_bytes
-    needed = 2 * file_bytes + header.working_bytes + decoded + narrow
+    needed = 2 * file_bytes + decoded + max(header.working_bytes, decoded, narrow)
     is_long_gif = header.format == "GIF" and width * height > MAX_GIF_PIXELS
     if is_long_gif or needed > MAX_MEMORY_BYTES:
         raise PictureError(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ...errors import PictureError
 
-MAX_FILE_BYTES = 1_500_000_000
+MAX_MEMORY_BYTES = 1_500_000_000  # for a file and all that decoding it takes
+MAX_FILE_BYTES = MAX_MEMORY_BYTES // 2  # a file is held twice: as stored, and as decoders get it
 
 _PIECE = 8 << 20
 
@@ -38,20 +39,21 @@ def read_start(path: Path, count: int) -> tuple[bytes, int]:
             return file.read(count), info.st_size
 
 
-def read_whole(path: Path, report: Callable[[], None]) -> bytes:
+def read_whole(path: Path, report: Callable[[], None], piece_bytes: int = _PIECE) -> bytes:
     """Read a file in pieces.
 
     Args:
         path: The file; ``read_start`` has found it in order.
         report: Called with every piece; raises to cancel.
+        piece_bytes: Size of a piece. A file of several is in memory twice for a moment.
 
     Raises:
         PictureError: It is too large, or cannot be read.
     """
     pieces: list[bytes] = []
     length = 0
-    with _sentences(path), _without_length_limit(path).open("rb") as file:
-        while piece := file.read(_PIECE):
+    with _sentences(path), _without_length_limit(path).open("rb", buffering=0) as file:
+        while piece := file.read(piece_bytes):
             report()
             length += len(piece)
             if length > MAX_FILE_BYTES:
@@ -62,7 +64,7 @@ def read_whole(path: Path, report: Callable[[], None]) -> bytes:
 
 def too_large(path: Path) -> PictureError:
     """Give the error for a file that is larger than any that is read."""
-    return PictureError(f"{name_of(path)} is larger than 1.5 GB; scale it down and save it again.")
+    return PictureError(f"{name_of(path)} is larger than 750 MB; scale it down and save it again.")
 
 
 def name_of(path: Path) -> str:
