@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -41,8 +42,9 @@ _JPEG_REDUCTIONS = (
 # What may be missing at the bottom of a cut JPEG for it to be worth having.
 _MOST_MISSING = 0.1
 # Put behind a cut JPEG's data: what is decoded of it shows where the data end.
-_FILLING = bytes(37 * i % 251 for i in range(1, 400))
+_FILLING = bytes(0xDB - 37 * i % 211 for i in range(400))
 _COMPARED_ROWS = 64
+_BLOCK_ROWS = 16  # of a JPEG, with the usual halved colours
 
 
 def jpeg_reduction(header: PictureHeader, max_side: int) -> int:
@@ -272,7 +274,7 @@ def _decode_jpeg(
     is_stray = parts.stray_bytes > 0
     if not parts.has_end:
         filled = _decode_opencv(clean_jpeg(data, parts, _FILLING), flags, name)
-        missing = _share_that_differs(decoded, filled)
+        missing = _missing_share(decoded, filled)
         if missing > _MOST_MISSING and not parts.is_progressive:
             raise damaged(name)
         notes.append(_words_for(missing, parts.is_progressive))
@@ -292,18 +294,28 @@ def _words_for(missing: float, is_progressive: bool) -> str:
     if is_progressive:
         return "The file is cut short, so fine detail may be missing; download it again to have it."
     return (
-        f"The file is cut short: the lowest {max(missing, 0.01):.0%} of the picture are missing; "
-        "download it again to have them."
+        f"The file is cut short: about {math.ceil(100 * missing)}% of the picture are missing, at its"
+        " lower edge; download it again to have them."
     )
 
 
-def _share_that_differs(one: MatLike, other: MatLike) -> float:
-    """Share of the rows from the first in which two pictures differ down to the lowest."""
-    for start in range(0, len(one), _COMPARED_ROWS):
-        rows = one[start : start + _COMPARED_ROWS] != other[start : start + _COMPARED_ROWS]
-        if rows.any():
-            first = start + int(np.argmax(rows.reshape(len(rows), -1).any(axis=1)))
-            return 1.0 - first / len(one)
+def _missing_share(decoded: MatLike, filled: MatLike) -> float:
+    """Share of a cut JPEG that is missing.
+
+    Args:
+        decoded: (H, W) or (H, W, 3), decoded from what there is.
+        filled: The same with something else behind it, so that it differs where data are missing.
+    """
+    height, width = decoded.shape[:2]
+    for start in range(0, height, _COMPARED_ROWS):
+        rows = slice(start, start + _COMPARED_ROWS)
+        differs = (decoded[rows] != filled[rows]).reshape(-1, width, decoded[0, 0].size).any(axis=2)
+        if differs.any():
+            first = int(np.argmax(differs.any(axis=1)))
+            # Blocks come in rows, from left to right; those of the first row are missing in part.
+            left = int(np.argmax(differs[first : first + _BLOCK_ROWS].any(axis=0)))
+            below = max(height - start - first - _BLOCK_ROWS, 0)
+            return ((1 - left / width) * _BLOCK_ROWS + below) / height
     return 0.0
 
 

@@ -178,7 +178,7 @@ def read_jpeg(data: bytes) -> PictureHeader:
             if frame is None:
                 raise ValueError("no frame header before the scan")
             found = _NEXT_MARKER.search(data, end)
-            walk.at = piece_end = len(data) if found is None else found.start()
+            walk.at = piece_end = _cut_end(data) if found is None else found.start()
             scans.append(_scan(data, begin, is_whole=found is not None))
         if marker in _NEEDED:
             start = begin - 4
@@ -227,6 +227,12 @@ def _header(
         profile=_joined(profile),
         is_cmyk=count == 4,
     )
+
+
+def _cut_end(data: bytes) -> int:
+    """End of what a cut file encodes: the first half of a mark encodes nothing."""
+    tail = data[-_TAIL_BYTES:]
+    return len(data) - len(tail) + len(tail.rstrip(b"\xff"))
 
 
 def _scan(data: bytes, begin: int, is_whole: bool) -> Scan:

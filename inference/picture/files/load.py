@@ -23,7 +23,7 @@ MAX_PIXELS = 400_000_000
 MAX_GIF_PIXELS = 16_000_000
 
 # What is decoded in this process: nothing here can be cancelled, so it must take less than a second.
-HERE_FILE_BYTES = 32 << 20
+HERE_FILE_BYTES = 64 << 20
 HERE_JPEG_PIXELS = 24_000_000
 HERE_BYTES = 96 << 20
 
