@@ -79,7 +79,7 @@ def of_photos(template: ViewsRequest) -> Assign:
 
         return Assignment(
             settings,
-            lambda: _fingerprint(plan.picture),
+            lambda: photos_fingerprint(plan.picture),
             lambda show: session.run(Job(request, work.run), show, settings),
             build,
         )
@@ -87,7 +87,7 @@ def of_photos(template: ViewsRequest) -> Assign:
     return assign
 
 
-def _fingerprint(path: Path) -> str:
+def photos_fingerprint(path: Path) -> str:
     """Of names, sizes and times: reading hundreds of photos only to compare them takes too long."""
     files = [path] if path.is_file() else _files_below(path)
     digest = hashlib.sha256()

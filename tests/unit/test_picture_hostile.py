@@ -14,13 +14,16 @@ import cv2
 import hostile_pictures as hostile
 import numpy as np
 import pytest
-from image_to_mesh.inference.contracts import PictureFile
+from image_to_mesh.inference import pipeline
+from image_to_mesh.inference.contracts import PictureFile, Request
+from image_to_mesh.inference.engines import views
 from image_to_mesh.inference.errors import PictureError, RunCancelled
 from image_to_mesh.inference.picture.files import child, load, rgba
 from image_to_mesh.inference.picture.files.child import ChildUnavailable, decode_in_child
 from image_to_mesh.inference.picture.files.header import PictureHeader
 from image_to_mesh.inference.picture.files.load import load_picture
 from image_to_mesh.inference.picture.files.read import MAX_MEMORY_BYTES
+from image_to_mesh.inference.views.contracts import ViewsRequest
 from PIL import Image
 
 TESTS = Path(__file__).parents[1]
@@ -92,7 +95,9 @@ import json, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import conftest
-from image_to_mesh.inference.contracts import PictureFile
+from image_to_mesh.inference import pipeline
+from image_to_mesh.inference.contracts import PictureFile, Request
+from image_to_mesh.inference.engines import views
 from image_to_mesh.inference.errors import PictureError
 from image_to_mesh.inference.picture.files.header import PictureHeader
 from image_to_mesh.inference.picture.files.load import load_picture
@@ -277,6 +282,27 @@ def test_cancelling_ends_the_other_process(tmp_path, children):
     assert children[0].returncode == -signal.SIGKILL
 
 
+def test_whole_runs_are_cancelled_while_they_read(tmp_path, children):
+    source = write(tmp_path / "slow.jpg", SLOW)
+    requests = (
+        (pipeline.run, Request(source)),
+        (views.run, ViewsRequest(inputs=(source.path, source.path.with_name("other.jpg")))),
+    )
+    write(tmp_path / "other.jpg", SLOW + b"x")
+    for run, request in requests:
+        shares = []
+
+        def report(share, stage, shares=shares):
+            shares.append(share)
+            if len(shares) == 8:
+                raise RunCancelled("Cancelled")
+
+        with pytest.raises(RunCancelled):
+            run(request, report)
+        assert children.pop().returncode == -signal.SIGKILL
+        assert not children
+
+
 def test_reading_a_long_file_can_be_cancelled(tmp_path):
     with (tmp_path / "long.bmp").open("wb") as file:
         file.write(hostile.bmp(64, 24, 0))
@@ -325,7 +351,9 @@ import subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import conftest
-from image_to_mesh.inference.contracts import PictureFile
+from image_to_mesh.inference import pipeline
+from image_to_mesh.inference.contracts import PictureFile, Request
+from image_to_mesh.inference.engines import views
 from image_to_mesh.inference.picture.files import child
 from image_to_mesh.inference.picture.files.header import PictureHeader
 from image_to_mesh.inference.picture.files.load import load_picture
