@@ -1,6 +1,7 @@
 """Models in Blender: nothing is fetched unasked, and every button does what it says."""
 
 import hashlib
+import os
 import sys
 import time
 import types
@@ -13,9 +14,10 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
-from image_to_mesh.inference import disk, fetch, hub_cache, weights
+from image_to_mesh.inference import disk, weights
 from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, ModelFile, model
 from image_to_mesh.inference.contracts import Failed, Progress
+from image_to_mesh.inference.hub import transfer
 from image_to_mesh.inference.loaded import LOADED
 from image_to_mesh.operators import models, options, preferences, session
 from image_to_mesh.operators.request import STAGES, request_from, settings_from
@@ -51,7 +53,7 @@ class Layout:
 def folder(tmp_path, monkeypatch):
     """An empty models folder and an unhurried hub."""
     monkeypatch.setattr(preferences, "default_models_folder", lambda: str(tmp_path / "models"))
-    monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01,))
+    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.01,))
     monkeypatch.setattr(disk, "SPARE", 0)
     return tmp_path / "models"
 
@@ -117,7 +119,7 @@ def test_without_online_access_nothing_is_asked_and_the_artist_reads_where_to_tu
 
 
 def test_the_shared_cache_needs_no_online_access(hub, folder):
-    snapshot = hub_cache.hub_cache() / "models--owner--da3" / "snapshots" / "abc"
+    snapshot = Path(os.environ["HF_HOME"]) / "hub" / "models--owner--da3" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     (snapshot.parents[1] / "refs").mkdir()

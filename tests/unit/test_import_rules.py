@@ -24,7 +24,7 @@ FORBIDDEN = {
     "inference/catalogue.py": BLENDER | HEAVY | {"numpy"},
     "inference/choice.py": BLENDER | HEAVY | {"numpy"},
     "inference/memory.py": BLENDER | HEAVY | {"numpy"},
-    "inference/fetch.py": BLENDER | HEAVY | {"numpy"},
+    "inference/hub": BLENDER | (HEAVY - {"huggingface_hub"}) | {"numpy"},
     "inference/tensor_file.py": BLENDER | HEAVY | {"numpy"},
     "inference/weights.py": BLENDER | HEAVY | {"numpy"},
     "operators": HEAVY,
@@ -39,7 +39,13 @@ FORBIDDEN_PARTS = {
     "panels": {"pipeline", "generate", "batch", "check_cutout", "command", "models"},
 }
 # Folder -> packages that may be imported inside a function only.
-LAZY = {"inference/picture": NETWORKS, "inference/surface": NETWORKS, "inference/texture": NETWORKS}
+DOWNLOADS = {"huggingface_hub", "filelock"}
+LAZY = {
+    "inference/hub": DOWNLOADS,
+    "inference/picture": NETWORKS,
+    "inference/surface": NETWORKS,
+    "inference/texture": NETWORKS,
+}
 
 
 def files_in(place: str) -> list[Path]:

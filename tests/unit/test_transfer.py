@@ -7,14 +7,17 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 from collections import namedtuple
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from image_to_mesh.inference import disk, fetch
+from image_to_mesh.inference import disk
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.fetch import Refused, download, look_up, partial_path
+from image_to_mesh.inference.hub import transfer
+from image_to_mesh.inference.hub.answers import Refused
+from image_to_mesh.inference.hub.transfer import download, look_up, partial_path
 
 CONTENT = random.Random(1).randbytes(1_500_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -29,22 +32,24 @@ def hub(loopback_hub):
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(disk, "SPARE", 0)
+    hurried = types.SimpleNamespace(sleep=lambda _seconds: None)
+    monkeypatch.setattr("huggingface_hub.file_download.time", hurried)
 
 
 def url_of(hub, name="model.bin", revision="main"):
     return f"{hub.address}/owner/model/resolve/{revision}/{name}"
 
 
-def get(hub, target: Path, sha256=None, token=None, progress=lambda *_: None, **options):
+def get(hub, target: Path, sha256=None, progress=lambda *_: None, **options):
     url = url_of(hub)
-    remote = look_up(url, token, lambda: None)
-    return download(url, target, remote, sha256, token, progress, **options)
+    remote = look_up(url, lambda: None)
+    return download(url, target, remote, sha256, progress, **options)
 
 
 def test_look_up_tells_size_hash_and_commit(hub):
-    remote = look_up(url_of(hub), None, lambda: None)
+    remote = look_up(url_of(hub), lambda: None)
     assert (remote.size, remote.sha256) == (len(CONTENT), SHA256)
     assert remote.revision == "0123456789abcdef0123456789abcdef01234567"
     assert all(seen.method == "HEAD" for seen in hub.seen)
@@ -52,7 +57,7 @@ def test_look_up_tells_size_hash_and_commit(hub):
 
 def test_look_up_of_a_small_file_has_no_hash(hub):
     hub.small.add(NAME)
-    remote = look_up(url_of(hub), None, lambda: None)
+    remote = look_up(url_of(hub), lambda: None)
     assert (remote.size, remote.sha256) == (len(CONTENT), None)
 
 
@@ -82,7 +87,7 @@ def test_a_later_download_goes_on_where_a_cancelled_one_stopped(hub, tmp_path):
 
     with pytest.raises(RunCancelled):
         get(hub, target, progress=stop_in_the_middle)
-    kept = partial_path(target, look_up(url_of(hub), None, lambda: None)).stat().st_size
+    kept = partial_path(target, look_up(url_of(hub), lambda: None)).stat().st_size
     assert kept > 400_000
     hub.seen.clear()
     assert get(hub, target) == SHA256
@@ -96,7 +101,7 @@ def test_a_server_without_ranges_starts_again(hub, tmp_path):
 
 
 def test_a_connection_that_keeps_breaking_is_given_up_and_kept(hub, tmp_path):
-    hub.cuts = [200_000, 0, 0, 0, 0, 0]
+    hub.cuts = [200_000, *[0] * 60]
     with pytest.raises(WeightsError, match=r"keeps breaking.*check the internet connection"):
         get(hub, tmp_path / "model.bin")
     hub.cuts = []
@@ -106,7 +111,7 @@ def test_a_connection_that_keeps_breaking_is_given_up_and_kept(hub, tmp_path):
 def test_a_server_that_is_not_there(tmp_path):
     url = "http://127.0.0.1:9/owner/model/resolve/main/model.bin"
     with pytest.raises(WeightsError, match=r"127\.0\.0\.1 keeps breaking"):
-        look_up(url, None, lambda: None)
+        look_up(url, lambda: None)
 
 
 def test_wrong_content_is_removed(hub, tmp_path):
@@ -133,7 +138,7 @@ def test_a_half_file_of_another_content_is_dropped(hub, tmp_path):
 def test_refusals_are_not_tried_again(hub, status):
     hub.answers = [(status, {"X-Error-Code": "GatedRepo"})]
     with pytest.raises(Refused) as caught:
-        look_up(url_of(hub), None, lambda: None)
+        look_up(url_of(hub), lambda: None)
     assert (caught.value.status, caught.value.reason) == (status, "GatedRepo")
     assert len(hub.seen) == 1
 
@@ -148,7 +153,7 @@ def test_a_busy_server_is_waited_for(hub, tmp_path):
 def test_a_server_that_asks_for_too_much_patience(hub):
     hub.answers = [(429, {"Retry-After": "900"})]
     with pytest.raises(Refused, match=r"come back in 15 minutes.*start the download again"):
-        look_up(url_of(hub), None, lambda: None)
+        look_up(url_of(hub), lambda: None)
 
 
 def test_a_failing_server_is_tried_again(hub, tmp_path):
@@ -156,9 +161,10 @@ def test_a_failing_server_is_tried_again(hub, tmp_path):
     assert get(hub, tmp_path / "model.bin") == SHA256
 
 
-def test_the_token_stays_with_the_hub(hub, tmp_path):
+def test_the_token_stays_with_the_hub(hub, tmp_path, monkeypatch):
     hub.token = "secret"
-    assert get(hub, tmp_path / "model.bin", token="secret") == SHA256
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert get(hub, tmp_path / "model.bin") == SHA256
     near = [seen for seen in hub.seen if not seen.path.startswith("/far/")]
     far = [seen for seen in hub.seen if seen.path.startswith("/far/")]
     assert {seen.authorization for seen in near} == {"Bearer secret"}
@@ -166,9 +172,9 @@ def test_the_token_stays_with_the_hub(hub, tmp_path):
 
 
 def test_circles_end(hub):
-    hub.answers = [(302, {"Location": "/owner/model/resolve/main/model.bin"})] * 9
+    hub.answers = [(302, {"Location": "/owner/model/resolve/main/model.bin"})] * 25
     with pytest.raises(WeightsError, match="in circles"):
-        look_up(url_of(hub), None, lambda: None)
+        look_up(url_of(hub), lambda: None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such signal")
@@ -180,7 +186,7 @@ def test_a_closed_connection_does_not_end_blender():
         "signal.signal(signal.SIGPIPE, signal.SIG_DFL); fetch.RETRY_WAITS = ();"
         "r, w = os.pipe(); os.close(r);"
         "connection._followed = lambda *_, **__: os.write(w, b'GET');\n"
-        "for ask in (lambda: fetch.look_up('https://x', None, lambda: None),"
+        "for ask in (lambda: fetch.look_up('https://x', lambda: None),"
         " lambda: connection.Stream('https://x', None, {}, lambda: None)):\n"
         "    try: ask()\n"
         "    except Exception as error: print('told:', error)"
@@ -193,7 +199,7 @@ def test_a_closed_connection_does_not_end_blender():
 def test_only_secure_addresses():
     for url in ("http://example.org/model.bin", "file:///etc/passwd", "ftp://example.org/x"):
         with pytest.raises(WeightsError, match="not a secure address"):
-            look_up(url, None, lambda: None)
+            look_up(url, lambda: None)
 
 
 @pytest.mark.parametrize("silent_after", [0, 200_000])
@@ -257,7 +263,7 @@ def test_a_folder_that_cannot_be_written_to(hub, tmp_path):
         fetch._receive(
             url_of(hub),
             tmp_path / "missing" / "x.incomplete",
-            look_up(url_of(hub), None, lambda: None),
+            look_up(url_of(hub), lambda: None),
             None,
             hashlib.sha256(),
             0,

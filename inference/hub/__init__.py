@@ -1,0 +1,1 @@
+"""The open networks that can be downloaded: bringing them here."""
