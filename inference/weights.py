@@ -66,7 +66,7 @@ def status(entry: ModelEntry, folder: Path) -> Status:
     if not place.is_dir():
         return Status("missing", 0)
     on_disk = sum(size_of(path) or 0 for path in _belongings(entry, place))
-    whole = [is_whole(file, place / file.name) for file in entry.files]
+    whole = [is_whole(place / file.name) for file in entry.files]
     if all(whole):
         return Status("installed", on_disk)
     recorded = [read_record(place / file.name) is not None for file in entry.files]
@@ -100,6 +100,12 @@ def verify(entry: ModelEntry, folder: Path, report: Report) -> Path:
         path = folder / entry.id / file.name
         record = read_record(path)
         assert record is not None
+        if not record.is_of(file):
+            raise WeightsError(
+                f"{entry.label} was installed from another file than this version knows (its sha256"
+                f" begins {record.source_sha256[:8]} instead of {(file.sha256 or '')[:8]}): delete it in"
+                " the preferences and download it again."
+            )
         state = _state(path, record.sha256)
         if state in _verified:
             continue
@@ -135,15 +141,15 @@ def download(entry: ModelEntry, folder: Path, report: Report, forbidden: str | N
     Raises:
         WeightsError: With a sentence for the artist.
     """
-    where = installed(entry, folder)
-    if where is not None:
-        return where
+    place = folder / entry.id
+    if all(_is_done(file, place / file.name) for file in entry.files):
+        return _checked(entry, folder)
     meter = Meter(entry, report)
     with told_failures(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with held(_lock(entry, folder), meter.waiting_for_another):
         for file in entry.files:
-            _install(entry, file, folder / entry.id, meter, forbidden)
+            _install(entry, file, place, meter, forbidden)
             meter.finish(file)
         return _checked(entry, folder)
 
@@ -201,7 +207,7 @@ def _install(
 ) -> None:
     """Bring one file into its place."""
     path = place / file.name
-    if is_whole(file, path):
+    if _is_done(file, path):
         return
     wanted = _wanted(entry, file, read_record(path))
     source = None if file.url else _shared(entry, file, wanted, meter, forbidden)
@@ -220,6 +226,12 @@ def _install(
             source.path.unlink()
         except OSError as error:  # it does no harm, and Delete removes it
             logger.warning("%s stays: %s", source.path, error)
+
+
+def _is_done(file: ModelFile, path: Path) -> bool:
+    """Whether the catalogue's file is installed; another one is brought anew."""
+    record = read_record(path)
+    return record is not None and record.is_of(file) and is_whole(path)
 
 
 def _wanted(entry: ModelEntry, file: ModelFile, earlier: Record | None) -> Wanted:

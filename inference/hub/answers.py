@@ -122,7 +122,8 @@ def _meaning(error: Exception, url: str) -> Exception:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "TooManyRedirects" in kinds:
         return WeightsError(f"{host_of(url)} sends us in circles: try again later.")
-    if "ProxyError" in kinds or "socksio" in str(error):
+    is_about_proxy = "proxy" in str(error).lower() and kinds & {"ValueError", "ImportError"}
+    if "ProxyError" in kinds or is_about_proxy:
         return WeightsError(
             f"The proxy cannot be used ({' '.join(str(error).split())[:120]}): correct the environment"
             " variables HTTPS_PROXY and ALL_PROXY, or the system's proxy."

@@ -67,10 +67,10 @@ def write_record(path: Path, record: Record) -> None:
         unfinished.replace(target)
 
 
-def is_whole(file: ModelFile, path: Path) -> bool:
-    """Whether a file is installed, by its size and its record; its content is not looked at."""
+def is_whole(path: Path) -> bool:
+    """Whether a file is there with the size that its record says; its content is not looked at."""
     record = read_record(path)
-    return record is not None and record.is_of(file) and size_of(path) == record.size
+    return record is not None and size_of(path) == record.size
 
 
 def size_of(path: Path) -> int | None:
