@@ -1,1 +1,1 @@
-"""The open networks that can be downloaded: bringing them here."""
+"""Downloadable networks on disk: what is on offer, fetching, checking, converting and keeping them."""

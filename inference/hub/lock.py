@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..disk import told_failures
 from .background import TICK, Check
+from .disk import told_failures
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..catalogue import ModelFile
-from ..disk import told_failures
+from .catalogue import ModelFile
+from .disk import told_failures
 
 
 @dataclass(frozen=True, slots=True)

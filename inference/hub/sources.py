@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..catalogue import ModelEntry, ModelFile
-from ..disk import hash_file, told_failures
 from ..errors import WeightsError
-from ..installation import Meter
 from . import client, transfer
 from .answers import Refused
+from .catalogue import ModelEntry, ModelFile
+from .disk import hash_file, told_failures
+from .installation import Meter
 
 KINDS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin"})
 

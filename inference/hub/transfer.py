@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from ..disk import Progress, pieces, require_space, told_failures
 from ..errors import WeightsError
 from . import client
 from .answers import Broken, Busy, Refused, explained_failures, host_of, nonsense, require_secure
 from .background import TICK, Check, answered, handed_over
+from .disk import Progress, pieces, require_space, told_failures
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

@@ -5,7 +5,7 @@ import sys
 import threading
 
 import pytest
-from image_to_mesh.inference.courtesy import quick_handover, yield_to_main_thread
+from image_to_mesh.inference.running.courtesy import quick_handover, yield_to_main_thread
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="thread ranks are read Linux's way")

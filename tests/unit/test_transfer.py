@@ -14,9 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from image_to_mesh.inference import disk
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.hub import background, client, transfer
+from image_to_mesh.inference.hub import background, client, disk, transfer
 from image_to_mesh.inference.hub.answers import Refused
 from image_to_mesh.inference.hub.transfer import download, look_up, partial_path
 from loopback_hub import COMMIT

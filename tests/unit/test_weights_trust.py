@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference import disk, installation, weights
-from image_to_mesh.inference.catalogue import CATALOGUE, ModelEntry, ModelFile, model
 from image_to_mesh.inference.errors import MissingPackage, WeightsError
-from image_to_mesh.inference.hub import transfer
+from image_to_mesh.inference.hub import disk, installation, transfer, weights
+from image_to_mesh.inference.hub.catalogue import CATALOGUE, ModelEntry, ModelFile, model
 from loopback_hub import COMMIT
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
