@@ -126,7 +126,7 @@ def download(
         digest, have = _read(partial, lambda have: progress(have, remote.size))
     if remote.size is not None:
         require_space(target.parent, remote.size - have + extra_space)
-    if remote.size is None or have < remote.size:
+    if remote.size is None or have < remote.size or not partial.exists():
         arriving = _Arriving(url, partial, remote, digest, have, progress)
         arriving.receive(is_hub=is_hub)
         digest = arriving.digest

@@ -280,6 +280,14 @@ def test_more_than_was_promised_is_never_written(hub, tmp_path, is_measured):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("is_small", [True, False])
+def test_an_empty_file_is_a_file(hub, tmp_path, is_small):
+    hub.files[NAME] = b""
+    hub.small |= {NAME} if is_small else set()
+    assert get(hub, tmp_path / "model.bin") == hashlib.sha256(b"").hexdigest()
+    assert (tmp_path / "model.bin").read_bytes() == b""
+
+
 def test_a_body_without_length_arrives_whole(hub, tmp_path):
     hub.changed = {"Content-Length": None}
     assert get(hub, tmp_path / "model.bin") == SHA256
