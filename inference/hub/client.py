@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
@@ -17,7 +18,7 @@ from ..errors import MissingPackage, WeightsError
 
 AGENT = "image-to-mesh"  # what servers are told about us, and nothing else
 CHUNK = 1 << 16  # bytes handed over at a time; a broken connection loses less than one
-OLDEST = "1.5"  # older ones cannot show progress elsewhere or go on wrongly
+OLDEST = "1.5"  # before it, a server without ranges spoiled a file that was gone on with
 # What the package's one HTTP client is made from, which lives until it is closed.
 CONNECTION_VARIABLES = (
     "http_proxy",
@@ -29,6 +30,7 @@ CONNECTION_VARIABLES = (
 )
 
 _seen: dict[str, str] = {}
+_reading = threading.Lock()
 
 
 def settings() -> ModuleType:
@@ -45,10 +47,11 @@ def settings() -> ModuleType:
 
         _read_environment_again(huggingface_hub, constants, was_imported)
     except ImportError as error:
+        package = (error.name or "huggingface_hub").partition(".")[0]
         raise MissingPackage(
-            f"The Python package {(error.name or 'huggingface_hub').partition('.')[0]} is missing, without which models are"
-            " not downloaded: install the full Image to Mesh zip for your system, which brings it along"
-            " (see the README), or press Use File for a file that you have."
+            f"The Python package {package} is missing, without which models are not downloaded: install"
+            " the full Image to Mesh zip for your system, which brings it along (see the README), or"
+            " press Use File for a file that you have."
         ) from error
     except ValueError as error:
         raise WeightsError(
@@ -132,13 +135,14 @@ def cached(
 
 
 def _read_environment_again(package: ModuleType, constants: ModuleType, was_imported: bool) -> None:
-    now = dict(os.environ)
-    if was_imported and now != _seen:
-        importlib.reload(constants)
-        if _connection(now) != _connection(_seen):
-            package.close_session()
-    _seen.clear()
-    _seen.update(now)
+    with _reading:
+        now = dict(os.environ)
+        if was_imported and now != _seen:
+            importlib.reload(constants)
+            if _connection(now) != _connection(_seen):
+                package.close_session()
+        _seen.clear()
+        _seen.update(now)
 
 
 def _connection(environment: dict[str, str]) -> dict[str, str]:
