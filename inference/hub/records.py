@@ -37,8 +37,11 @@ class Record:
     date: str
 
     def is_of(self, file: ModelFile) -> bool:
-        """Whether it was made from the file that the catalogue names."""
-        return file.sha256 in (None, self.source_sha256)
+        """Whether it was made from the file that the catalogue names, or is that file."""
+        hashes = {self.source_sha256}
+        if file.path == file.name:  # it is installed as it comes
+            hashes.add(self.sha256)
+        return file.sha256 is None or hashes == {file.sha256}
 
 
 def record_path(path: Path) -> Path:
@@ -49,9 +52,11 @@ def record_path(path: Path) -> Path:
 def read_record(path: Path) -> Record | None:
     """The record beside an installed file; None when there is none or it is not one."""
     try:
-        return Record(**json.loads(record_path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = Record(**json.loads(record_path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    has_hashes = isinstance(record.sha256, str) and isinstance(record.source_sha256, str)
+    return record if has_hashes else None
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -149,6 +149,10 @@ def partial_path(target: Path, remote: Remote) -> Path:
     return target.with_name(f"{target.name}.{tag}.incomplete")
 
 
+class _Surplus(WeightsError):
+    """A server sends more than it promised."""
+
+
 class _Arriving:
     """A file of which a part is here.
 
@@ -211,6 +215,9 @@ class _Arriving:
                         self.digest, self.have = _read(self._partial, lambda _have: None)
                     else:
                         self._take(part, file)
+        except _Surplus:
+            self._drop()
+            raise
         except Refused as error:
             if error.status != 416:
                 raise
@@ -220,8 +227,7 @@ class _Arriving:
     def _take(self, part: bytes, file: BinaryIO) -> None:
         size = self._remote.size
         if size is not None and self.have + len(part) > size:
-            self._drop()
-            raise WeightsError(
+            raise _Surplus(
                 f"{host_of(self._url)} sends more than the {size:,} bytes that it promised: what had"
                 " arrived was removed. Download it again."
             )

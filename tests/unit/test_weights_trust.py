@@ -101,6 +101,31 @@ def test_what_an_older_version_installed_from_another_file_is_not_used(hub, tmp_
     assert wrong.stat().st_size < 200
 
 
+def change_record(path: Path, **facts: object) -> None:
+    record = path.with_suffix(".json")
+    known = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps(known | facts), encoding="utf-8")
+
+
+def test_the_known_hash_holds_whatever_the_record_says(hub, tmp_path):
+    path = weights.download(TINY, tmp_path, quiet)
+    other = CONTENT[:-1] + b"x"
+    path.write_bytes(other)
+    change_record(path, sha256=hashlib.sha256(other).hexdigest())
+    with pytest.raises(WeightsError, match="installed from another file than this version knows"):
+        weights.verify(TINY, tmp_path, quiet)
+
+
+@pytest.mark.parametrize("facts", [{"sha256": 5}, {"source_sha256": None}, {"size": "much"}])
+def test_a_record_that_is_none_counts_as_missing(hub, tmp_path, facts):
+    path = weights.download(TINY, tmp_path, quiet)
+    change_record(path, **facts)
+    assert weights.status(TINY, tmp_path).state in {"partial", "damaged"}
+    with pytest.raises(WeightsError, match="is not installed"):
+        weights.verify(TINY, tmp_path, quiet)
+    assert weights.download(TINY, tmp_path, quiet).read_bytes() == CONTENT
+
+
 def put_beside(path: Path, content: bytes) -> None:
     other = path.with_name("other")
     other.write_bytes(content)
