@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import bpy
-from package import load_extension
+
+from .package import load_extension
 
 
 def inside_blender(work: Callable[[], int]) -> None:
