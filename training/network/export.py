@@ -2,7 +2,7 @@
 
     python -m training.network.export CHECKPOINT OUTPUT.safetensors --part object [--summary "how it was trained"]
 
-CHECKPOINT is one of ``training.train`` or ``training.train_appearance``; PART says which of the file's
+CHECKPOINT is one of ``train`` or ``train_appearance`` beside this module; PART says which of the file's
 networks it becomes: ``object`` (masks known), ``picture`` (masks unknown, places) or ``appearance``, the
 decoder, which needs the ``object`` it was trained on. What else OUTPUT holds stays.
 """
@@ -38,7 +38,7 @@ def initial_network(path: Path | None, part: str = OBJECT) -> TwoSidedNet:
     """Build the network, from a checkpoint or a file when one is given.
 
     Args:
-        path: A checkpoint of ``training.train``; or a safetensors file, today's, an older one with one
+        path: A checkpoint of ``train``; or a safetensors file, today's, an older one with one
             network, or with a core alone. Layers that it lacks begin as the identity.
         part: Which of the networks of today's file is meant.
 

@@ -5,7 +5,7 @@
 
 There are two of it: ``object``, which is always told the mask, and ``picture``, which is asked without it but
 learns more from pictures half of whose masks are told (experiment 13).
-``run`` says what CHECKPOINT holds; ``training.export`` makes the shipped file of it.
+``run`` says what CHECKPOINT holds; ``export`` makes the shipped file of it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m training.network.train_appearance SHARDS HELD_OUT CHECKPOINT --hours 1 [--resume]
 
 The network itself (``--weights``) stays as it is. ``run`` says what CHECKPOINT holds;
-``training.export --part appearance`` puts its moving average into the network's file.
+``export --part appearance`` puts its moving average into the network's file.
 """
 
 from __future__ import annotations
