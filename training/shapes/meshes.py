@@ -287,7 +287,9 @@ class Library:
     def __init__(self, cache: Path, is_held_out: bool) -> None:
         self._files = sorted(cache.glob("val_*.npz" if is_held_out else "train_*.npz"))
         if not self._files:
-            raise SystemExit(f"No cached meshes in {cache}; run training.cache_meshes first.")
+            raise SystemExit(
+                f"No cached meshes in {cache}; run training.shapes.cache_meshes first."
+            )
 
     def pick(self, rng: Generator) -> Mesh:
         """Read one at random."""
