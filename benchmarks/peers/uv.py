@@ -1,6 +1,6 @@
 """Compare our UV maps with Blender's Smart UV Project and with xatlas.
 
-    python -m benchmarks.peers.uv --out build/bench [--pictures FOLDER] [--limit 8] [--detail low]
+    python -m benchmarks.peers.uv --out build/bench [--pictures FOLDER] [--limit 8] [--cells 96]
 
 Meshes are the product's own results for pictures (default: the bundled ones) and three shapes made of
 formulas. Every method unwraps the same triangles; ``unwrapping.py`` says what the columns mean.
