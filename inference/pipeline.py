@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contracts import CutOut, Picture, Reconstruction, RefineRequest, Request, StageCost
-from .cost import StageClock
-from .failures import translated_failures
-from .networks import Networks
-from .subject import CROP_MARGIN, Subject, choose_engine, find_subject
-from .subject_crop import far_side, looked_at_twice, paint, sharpened
+from .networks.run import Networks
+from .running.cost import StageClock
+from .running.failures import translated_failures
+from .subject.crop import far_side, looked_at_twice, paint, sharpened
+from .subject.find import CROP_MARGIN, Subject, choose_engine, find_subject
 
 if TYPE_CHECKING:
     from .engines.object import ObjectResult
     from .engines.scene import SceneResult
     from .engines.triplane import PlacedResult
-    from .networks import ObjectField, SceneDepth
+    from .networks.run import ObjectField, SceneDepth
 
 Report = Callable[[float, str], None]
 Floats = NDArray[np.float32]
@@ -129,7 +129,7 @@ def _run(request: Request, steps: _Run) -> Reconstruction:
 
 
 def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
-    from .archive import unpack
+    from .engines.archive import unpack
     from .engines.object import build_object
 
     steps.stage("Reading the picture")
@@ -151,7 +151,7 @@ def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
 
 def _read(request: Request, steps: _Run) -> Picture:
     steps.stage("Reading the picture")
-    from .picture.load import load_picture
+    from .picture.files.load import load_picture
 
     return load_picture(request.source)
 
@@ -159,11 +159,11 @@ def _read(request: Request, steps: _Run) -> Picture:
 def _run_object(
     picture: Picture, request: Request, subject: Subject, network: Networks, steps: _Run
 ) -> Reconstruction:
-    from .archive import Archive, pack
     from .camera import CropView, PinholeCamera
+    from .engines.archive import Archive, pack
     from .engines.object import build_object
-    from .observation import Observation
-    from .picture import cutout
+    from .field.observation import Observation
+    from .picture.cut_out import cutout
     from .picture.intrinsics import focal_from_fov
 
     drawn = _draw_object(picture, request, subject, network, steps)
@@ -188,7 +188,7 @@ def _run_object(
     colours = int(np.clip(side, 256, request.texture_size))
     if subject.is_matte:
         from .image import as_bytes
-        from .picture.matting import foreground_colours
+        from .picture.cut_out.matting import foreground_colours
 
         rgb = foreground_colours(as_bytes(rgb), mask, lambda: report(0.8)).astype(np.float32) / 255
     crop = cutout.sample_crop(rgb, x0, y0, side, colours, None)

@@ -11,16 +11,16 @@ from typing import cast
 
 import bpy
 
-from ..inference.catalogue import Task, models_for
-from ..inference.choice import known
 from ..inference.contracts import Picks, PictureFile, Request, Shaping
 from ..inference.errors import ImageToMeshError
+from ..inference.hub.catalogue import Task, models_for
+from ..inference.networks.choice import known
 from ..inference.views.contracts import ViewsRequest
 from . import session
-from .batch import Outcome, Plan, carry_out, of_pictures, pictures_in, plan_outputs
-from .export import SUFFIXES
-from .photo_batch import of_photos, photo_sets
-from .photos import PHOTO_STAGES
+from .batch.export import SUFFIXES
+from .batch.folder import Outcome, Plan, carry_out, of_pictures, pictures_in, plan_outputs
+from .photos.batch import of_photos, photo_sets
+from .photos.reconstruct import PHOTO_STAGES
 from .preferences import chosen_device
 from .request import STAGES, device_named, model_choices
 

@@ -5,7 +5,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import bpy
@@ -16,15 +15,16 @@ from ..inference.contracts import (
     Done,
     PictureFile,
     PicturePixels,
-    Progress,
     Reconstruction,
     Request,
 )
 from ..inference.errors import ImageToMeshError, PictureError
-from ..inference.job import Job
-from . import session, shaping
+from ..inference.running.job import Job
+from . import session
+from .cursor import cursor_progress
 from .options import DEVICES, OPTION_NAMES, ReconstructionOptions, variants_property
 from .preferences import chosen_device
+from .refine import shaping
 from .request import (
     image_named,
     mask_from_image,
@@ -247,17 +247,3 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         return Delivery(
             request, Target.of(context), work, self.use_matched_render, variants=self.variants
         )
-
-
-class cursor_progress:  # noqa: N801 - used as a statement
-    """Show a percentage at the mouse cursor while Blender has to wait."""
-
-    def __init__(self, context: bpy.types.Context) -> None:
-        self._manager = context.window_manager
-
-    def __enter__(self) -> Callable[[Progress], None]:
-        self._manager.progress_begin(0.0, 100.0)
-        return lambda progress: self._manager.progress_update(progress.fraction * 100.0)
-
-    def __exit__(self, *_error: object) -> None:
-        self._manager.progress_end()

@@ -11,13 +11,13 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from ..inference import weights
-from ..inference.catalogue import CATALOGUE, ModelEntry, model
 from ..inference.contracts import Done, News
 from ..inference.errors import ImageToMeshError
-from ..inference.job import Job
+from ..inference.hub import weights
+from ..inference.hub.catalogue import CATALOGUE, ModelEntry, model
+from ..inference.running.job import Job
 from . import session, worker
-from .generate import cursor_progress
+from .cursor import cursor_progress
 from .preferences import models_folder, network_refusal
 
 ITEMS = tuple((entry.id, entry.label, entry.good_at) for entry in CATALOGUE)

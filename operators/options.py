@@ -6,8 +6,8 @@ from typing import Any
 
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
 
-from ..inference.catalogue import ModelEntry, Task, models_for
-from ..inference.choice import BUILT_IN
+from ..inference.hub.catalogue import ModelEntry, Task, models_for
+from ..inference.networks.choice import BUILT_IN
 
 ENGINES = (
     ("AUTO", "Auto", "Decide by the picture: a single thing or a whole scene"),

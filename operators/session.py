@@ -23,7 +23,7 @@ from bpy.app.handlers import persistent
 
 from ..inference.contracts import Cancelled, CutOut, Done, Failed, News, Progress, Reconstruction
 from ..inference.errors import ImageToMeshError
-from ..inference.job import Job
+from ..inference.running.job import Job
 
 logger = logging.getLogger(__name__)
 

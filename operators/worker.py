@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..inference.contracts import CutOut, Reconstruction, RefineRequest, Request
-from ..inference.job import Report
+from ..inference.running.job import Report
 from .scene.build import Prepared, PreparedMesh
 
 PACKING_BEGINS = 0.97
@@ -71,6 +71,6 @@ def cut_out(request: Request, report: Report, *, keeps_models: bool = False) -> 
 
 def free_models() -> None:
     """Drop downloaded networks from memory; the small built-in one stays."""
-    from ..inference.loaded import LOADED
+    from ..inference.networks.loaded import LOADED
 
     LOADED.free()

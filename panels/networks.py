@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import bpy
 
-from ..inference.catalogue import Task
-from ..inference.choice import Choice, Kind, choose_all
-from ..inference.memory import free_memory
-from ..inference.weights import installed_ids
+from ..inference.hub.catalogue import Task
+from ..inference.hub.weights import installed_ids
+from ..inference.machine.memory import free_memory
+from ..inference.networks.choice import Choice, Kind, choose_all
 from ..operators.options import ReconstructionOptions
-from ..operators.photo_options import ImageToMeshPhotos
+from ..operators.photos.options import ImageToMeshPhotos
 from ..operators.preferences import models_folder, preferred_device
 from .sidebar import draw_wrapped
 

@@ -8,9 +8,9 @@ import importlib.util
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from ..inference import weights
-from ..inference.catalogue import TASKS, ModelEntry, models_for
 from ..inference.contracts import Failed, Progress
+from ..inference.hub import weights
+from ..inference.hub.catalogue import TASKS, ModelEntry, models_for
 from ..operators import session
 from ..operators.options import DEVICES
 from ..operators.preferences import default_models_folder, models_folder, network_refusal

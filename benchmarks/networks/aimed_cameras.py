@@ -36,7 +36,7 @@ def aim_cameras(
         matrices: Their (4, 4) camera-to-world matrices, OpenCV axes.
         fov: Field of view of all of them in radians, the same in both directions.
     """
-    module = network("depth_anything_3")
+    module = network("depth.depth_anything_3")
     net = module.ViewsNet(size)
     net.load_state_dict(module.map_checkpoint(state))
     seen: list[torch.Tensor] = []

@@ -62,8 +62,8 @@ def _cells(entry: Any) -> Iterator[str]:
 def _catalogue() -> Any:
     """The catalogue alone: it imports nothing else of ours."""
     if "image_to_mesh" in sys.modules:
-        return importlib.import_module("image_to_mesh.inference.catalogue")
-    sys.path.insert(0, str(ROOT / "inference"))
+        return importlib.import_module("image_to_mesh.inference.hub.catalogue")
+    sys.path.insert(0, str(ROOT / "inference" / "hub"))
     return importlib.import_module("catalogue")
 
 

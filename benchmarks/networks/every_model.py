@@ -35,8 +35,7 @@ from .ports import keep_depth_in_range
 load_extension()
 sys.path.append(str(ROOT / "tests"))
 
-from image_to_mesh.inference import pipeline, weights  # noqa: E402
-from image_to_mesh.inference.catalogue import CATALOGUE, ModelEntry, ModelFile  # noqa: E402
+from image_to_mesh.inference import pipeline  # noqa: E402
 from image_to_mesh.inference.contracts import (  # noqa: E402
     ModelChoices,
     Picks,
@@ -45,7 +44,9 @@ from image_to_mesh.inference.contracts import (  # noqa: E402
 )
 from image_to_mesh.inference.engines import views  # noqa: E402
 from image_to_mesh.inference.errors import CutOutError  # noqa: E402
-from image_to_mesh.inference.loaded import LOADED  # noqa: E402
+from image_to_mesh.inference.hub import weights  # noqa: E402
+from image_to_mesh.inference.hub.catalogue import CATALOGUE, ModelEntry, ModelFile  # noqa: E402
+from image_to_mesh.inference.networks.loaded import LOADED  # noqa: E402
 from image_to_mesh.inference.views.contracts import ViewsRequest  # noqa: E402
 from synthetic_orbit import Shot, orbit, write_orbit  # noqa: E402
 
@@ -228,7 +229,7 @@ class _in_catalogue:  # noqa: N801 - used as a statement
     """Let the extension see an entry in place of the catalogue's own of that id."""
 
     def __init__(self, entry: ModelEntry, index: int) -> None:
-        from image_to_mesh.inference import catalogue
+        from image_to_mesh.inference.hub import catalogue
 
         self._modules = (catalogue, weights)
         self._by_id = catalogue._BY_ID

@@ -36,7 +36,7 @@ def _depth_anything(size: str) -> Port:
     }[size]
 
     def ours(state: State) -> nn.Module:
-        module = network("depth_anything")
+        module = network("depth.depth_anything")
         mapped = module.map_checkpoint(state)
         return taken_on(lambda: module.DepthAnythingNet(module.VARIANTS[size]), mapped)
 
@@ -105,7 +105,7 @@ def _moge(size: str) -> Port:
         return full["points"]
 
     def ours(state: State) -> nn.Module:
-        module = network("moge")
+        module = network("depth.moge")
         mapped = module.map_checkpoint(state)
         return taken_on(lambda: module.MogeNet(module.config_of(mapped)), mapped)
 
@@ -136,7 +136,7 @@ def keep_depth_in_range(state: State) -> None:
 
 def _depth_anything_3(size: str) -> Port:
     def ours(state: State) -> nn.Module:
-        module = network("depth_anything_3")
+        module = network("depth.depth_anything_3")
         return taken_on(lambda: module.ViewsNet(size), module.map_checkpoint(state))
 
     def reference() -> nn.Module:
@@ -172,7 +172,7 @@ def _upscaler(
     make: Callable[[Any], nn.Module],
 ) -> Port:
     def ours(state: State) -> nn.Module:
-        return as_loaded("realesrgan", state)
+        return as_loaded("pixels.realesrgan", state)
 
     return Port(
         name=name,
@@ -209,7 +209,9 @@ def _cut_out(
         name=name,
         model=model,
         shape=(1, 3, side, side),
-        ours=lambda state: as_loaded("birefnet" if "birefnet" in model else "isnet", state),
+        ours=lambda state: as_loaded(
+            "cut_out.birefnet" if "birefnet" in model else "cut_out.isnet", state
+        ),
         ask=lambda net, x: net(x, _quiet).sigmoid(),
         keys=keys,
         reference=None if file is None else reference,
@@ -235,7 +237,7 @@ def _lama() -> Port:
         name="LaMa",
         model="big-lama",
         shape=(1, 4, 256, 256),
-        ours=lambda state: as_loaded("lama", state),
+        ours=lambda state: as_loaded("pixels.lama", state),
         ask=lambda net, x: net(x[:, :3].sigmoid(), (x[:, 3:] > 1).to(x.dtype), _quiet),
         keys="big_lama",
         reference=lambda: importlib.import_module("spandrel.architectures.LaMa").LaMa(
@@ -283,7 +285,7 @@ def _sam2(size: str) -> Port:
         name=f"SAM 2.1 {size.capitalize()}, one click",
         model=f"sam-2-1-{size}",
         shape=(1, 3, 1024, 1024),
-        ours=lambda state: as_loaded("sam2", state),
+        ours=lambda state: as_loaded("cut_out.sam2", state),
         ask=ask,
         keys=f"sam2_1_{size}",
         reference=reference,

@@ -203,7 +203,7 @@ def _object(folder: Path, name: str) -> Subject:
 
 def measure(name: str, method: str, cells: int, truth: Path | None) -> dict[str, Any]:
     """Extract one shape with one method and compare it with the truth; give one row of numbers."""
-    from image_to_mesh.inference.cost import peak_memory_mb
+    from image_to_mesh.inference.running.cost import peak_memory_mb
 
     shape = subject(name, truth)
     spacing = 2 * HALF / cells

@@ -64,7 +64,7 @@ def main() -> int:
 
 def meshes(arguments: argparse.Namespace) -> dict[str, tuple[Floats, Ints]]:
     """Vertices and triangles of every mesh."""
-    from image_to_mesh.inference.texture.charts import split_faces
+    from image_to_mesh.inference.surface.topology import split_faces
 
     from ..data.truth import spread
 
@@ -83,7 +83,7 @@ def meshes(arguments: argparse.Namespace) -> dict[str, tuple[Floats, Ints]]:
 def formulas(cells: int) -> dict[str, tuple[Floats, Ints]]:
     """A torus, a cup and a knot of three rings, extracted from their distance."""
     from image_to_mesh.inference.surface.nets import surface_nets
-    from image_to_mesh.inference.texture.charts import split_faces
+    from image_to_mesh.inference.surface.topology import split_faces
 
     axis = np.linspace(-1.15, 1.15, cells)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")

@@ -31,7 +31,7 @@ from ..package import load_extension
 load_extension()
 
 from image_to_mesh.inference.engines import views as engine
-from image_to_mesh.inference.views import cameras
+from image_to_mesh.inference.views.cameras import source as cameras
 from image_to_mesh.inference.views.contracts import (
     Solved,
     View,

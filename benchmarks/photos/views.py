@@ -28,25 +28,19 @@ from ..package import load_extension
 
 load_extension()
 
-from image_to_mesh.inference.cost import peak_memory_mb
 from image_to_mesh.inference.errors import ImageToMeshError
+from image_to_mesh.inference.running.cost import peak_memory_mb
 from image_to_mesh.inference.surface.nets import drop_small_parts, surface_nets
-from image_to_mesh.inference.views.cameras import solve_cameras
+from image_to_mesh.inference.views.cameras.pinhole import undistorted
+from image_to_mesh.inference.views.cameras.source import solve_cameras
 from image_to_mesh.inference.views.contracts import Solved, ViewsRequest
-from image_to_mesh.inference.views.fusion import Evidence, Grid
-from image_to_mesh.inference.views.gather import Gathered, gather
+from image_to_mesh.inference.views.depth.stereo import unprojected
 from image_to_mesh.inference.views.geometry import Frame
-from image_to_mesh.inference.views.pinhole import undistorted
-from image_to_mesh.inference.views.region import Region, find_region
-from image_to_mesh.inference.views.shape import (
-    Measured,
-    Shape,
-    collected,
-    extract,
-    measure,
-    refined_shape,
-)
-from image_to_mesh.inference.views.stereo import unprojected
+from image_to_mesh.inference.views.photos.gather import Gathered, gather
+from image_to_mesh.inference.views.placement.region import Region, find_region
+from image_to_mesh.inference.views.surface.fusion import Evidence, Grid
+from image_to_mesh.inference.views.surface.measuring import Measured, collected, measure
+from image_to_mesh.inference.views.surface.shape import Shape, extract, refined_shape
 from image_to_mesh.inference.views.watch import Watch
 
 from ..quality.metrics import sample_surface

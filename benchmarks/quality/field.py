@@ -93,8 +93,8 @@ def measure(view: View) -> dict[str, Any]:
 
 def _exact(crop: Any, hits: Hits, mask: NDArray[np.bool_], unit: float) -> Any:
     """The observation of a network that makes no error and says so."""
+    from image_to_mesh.inference.field.observation import Observation
     from image_to_mesh.inference.field.two_sided import nearest_inside
-    from image_to_mesh.inference.observation import Observation
 
     nearest = nearest_inside(hits.mask)
     front, back = ((d * np.float32(unit)).ravel()[nearest] for d in (hits.front, hits.back))

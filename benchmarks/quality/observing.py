@@ -20,9 +20,9 @@ from ..package import load_extension
 load_extension()
 
 if TYPE_CHECKING:
-    from inference.observation import Observation
+    from inference.field.observation import Observation
 else:
-    from image_to_mesh.inference.observation import Observation
+    from image_to_mesh.inference.field.observation import Observation
 
 ORACLES = ("mask", "front", "back", "normals", "up", "camera")
 

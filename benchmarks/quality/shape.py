@@ -39,10 +39,10 @@ load_extension()
 
 if TYPE_CHECKING:
     from inference.contracts import Reconstruction
-    from inference.observation import Observation
+    from inference.field.observation import Observation
 else:
     from image_to_mesh.inference.contracts import Reconstruction
-    from image_to_mesh.inference.observation import Observation
+    from image_to_mesh.inference.field.observation import Observation
 
 BASELINE_SIDE = 256
 
@@ -175,7 +175,7 @@ def measure(
 
 def use_weights(path: Path) -> None:
     """Let the pipeline load another file of weights, with its JSON beside it."""
-    from image_to_mesh.inference.models import two_sided
+    from image_to_mesh.inference.models.bundled import two_sided
 
     load = two_sided.load
     two_sided.load = lambda device: load(device, path)

@@ -14,6 +14,7 @@ from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays, Shapin
 from ..errors import CutOutError
 from ..field.grid import GridField
 from ..field.integrate import fuse_depth_and_normals
+from ..field.observation import Observation, WorldFrame
 from ..field.offset import offset
 from ..field.outline import local_width, tilt_at_rim
 from ..field.protocol import Field
@@ -32,7 +33,6 @@ from ..field.two_sided import (
     solid_from_two_sides,
 )
 from ..image import blur, enlarge, sample, shrink
-from ..observation import Observation, WorldFrame
 from ..surface.bricks import sample_near_surface
 from ..surface.contour import dual_contour
 from ..surface.decimate import decimate
@@ -247,9 +247,9 @@ def _fitted(
     report: Callable[[float], None],
 ) -> Field:
     """A neural field on top of a grid, fitted to what both sides look like in detail."""
-    from ..device import best_device
     from ..field.evidence import evidence_of_view, moved_outwards
     from ..field.fit import Effort, fit
+    from ..machine.device import best_device
 
     # Stretched relief no longer fits the normals, which are then read off the depth.
     normals = observation.normals if shaping.depth_range == 1 else None

@@ -20,7 +20,7 @@ from ..contracts import Detail
 from ..errors import CutOutError
 from ..field.protocol import Field
 from ..field.vecset import VecSetField
-from ..picture.cutout import sample_crop
+from ..picture.cut_out.cutout import sample_crop
 from ..picture.intrinsics import focal_from_fov
 from ..surface.bricks import sample_near_surface
 from ..surface.contour import dual_contour

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import MaterialArrays, MeshArrays, StageCost
-from ..cost import StageClock
 from ..errors import PictureError
-from ..failures import translated_failures
+from ..running.cost import StageClock
+from ..running.failures import translated_failures
 from ..views.contracts import (
     PictureStatus,
     Solved,
@@ -24,11 +24,11 @@ from ..views.contracts import (
 )
 
 if TYPE_CHECKING:
-    from ..views.gather import Gathered
-    from ..views.gps import Fit
-    from ..views.priors import Prior
-    from ..views.region import Region, Setting
-    from ..views.shape import Shape
+    from ..views.depth.priors import Prior
+    from ..views.photos.gather import Gathered
+    from ..views.photos.gps import Fit
+    from ..views.placement.region import Region, Setting
+    from ..views.surface.shape import Shape
     from ..views.watch import PreviewMesh, Watch
 
 Floats = NDArray[np.float32]
@@ -114,9 +114,9 @@ def run(request: ViewsRequest, report: Report, watch: Watch | None = None) -> Vi
 
 
 def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsReconstruction:
-    from ..views.gather import gather, gather_known
-    from ..views.placing import fit_on_map
-    from ..views.region import find_setting, region_of
+    from ..views.photos.gather import gather, gather_known
+    from ..views.placement.placing import fit_on_map
+    from ..views.placement.region import find_setting, region_of
 
     steps = _Steps(report)
     read = gather_known if request.known else gather
@@ -161,14 +161,14 @@ def _shape(
     is_refined: bool,
 ) -> tuple[Shape, Region]:
     """The surface, and the region with the cameras that fit it."""
-    from ..views.shape import shape_by_fusion, shape_by_rendering
+    from ..views.surface.shape import shape_by_fusion, shape_by_rendering
     from ..views.watch import Watch
 
     watch = _in_world(watch or Watch(), request, solved, region, on_map)
     prior = prior_of(request, region, steps)
     if not is_refined or watch.is_enough():
         return shape_by_fusion(region, request.detail, steps.stage, watch, prior), region
-    from ..device import best_device
+    from ..machine.device import best_device
 
     device = best_device(request.device)
     watch.can_finish.set()
@@ -213,7 +213,7 @@ def _in_world(
     watch: Watch, request: ViewsRequest, solved: Solved, region: Region, on_map: Fit | None
 ) -> Watch:
     """The same watch for previews in the region's frame: it sees them where the result will be."""
-    from ..views.placing import placing_of
+    from ..views.placement.placing import placing_of
 
     show = watch.show
     if show is None:
@@ -234,8 +234,8 @@ def place_views(
     Raises:
         PictureError: When fewer than two pictures have a camera.
     """
-    from ..views.cameras import solve_cameras
-    from ..views.pinhole import undistorted
+    from ..views.cameras.pinhole import undistorted
+    from ..views.cameras.source import solve_cameras
     from ..views.told import statuses_after
 
     solved = solve_cameras(request, gathered, steps.stage_in_words("Finding the cameras"))
@@ -303,7 +303,7 @@ def cut_out_subject(
     if setting.has_masks:
         return _without_moved(views, setting, steps)
     from ..views.cut import Cutter
-    from ..views.subject import with_masks
+    from ..views.outlines.subject import with_masks
 
     report = steps.stage("Cutting out the subject")
     report(0.0)
@@ -332,7 +332,7 @@ def cut_out_subject(
 
 def _without_moved(views: list[View], setting: Setting, steps: _Steps) -> Cut:
     """The views without those whose masks show the subject elsewhere than the others do."""
-    from ..views.moved import moved
+    from ..views.outlines.moved import moved
 
     steps.stage("Comparing the outlines")(0.0)
     away = set(moved(views, setting))
@@ -361,10 +361,10 @@ def _finished(
     from ..surface.topology import is_watertight
     from ..texture.charts import cut_into_charts
     from ..texture.pack import pack_charts
-    from ..views.paint import paint_views
-    from ..views.placing import measured_metres, placing_of, size_notes
+    from ..views.placement.placing import measured_metres, placing_of, size_notes
+    from ..views.texture.paint import paint_views
+    from ..views.texture.visibility import look
     from ..views.told import name_of, notes_on
-    from ..views.visibility import look
 
     positions, faces = shape.positions, shape.faces
     sight = look(positions, faces, region.views, steps.stage("Looking at every face"))

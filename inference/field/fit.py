@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..memory import give_back, is_out_of_memory
+from ..machine.memory import give_back, is_out_of_memory
 from .evidence import Evidence
 from .hash_grid import TETRAHEDRON, HashGridField, HashGridNetwork, Layout
 from .protocol import Bounds, Field

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..image import blur, sample, shrink
-from ..mirror import MirrorPlane
-from ..observation import Observation
+from .mirror import MirrorPlane
+from .observation import Observation
 from .protocol import Bounds, Field, FieldSample
 from .two_sided import signed_pixels
 

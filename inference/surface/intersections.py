@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..texture.charts import split_faces
+from .topology import split_faces
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]

@@ -104,3 +104,11 @@ def is_manifold(faces: Ints) -> bool:
     beside = mate - mate % sides + (mate + 1) % sides
     fan = connected_components(np.stack([np.arange(len(start)), beside], axis=1), len(start))
     return int(fan.max()) + 1 == len(np.unique(start))
+
+
+def split_faces(corners: NDArray) -> NDArray:
+    """(F, K, ...) faces as (F * (K - 2), 3, ...) triangles, those of one face in a row."""
+    if corners.shape[1] == 3:
+        return corners
+    pair = np.stack([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]], axis=1)
+    return pair.reshape(-1, 3, *corners.shape[2:])

@@ -7,7 +7,7 @@ along its axis; where a group folds over itself, the folded faces move to a char
 
 That nothing overlaps is proven, not sampled: a connected piece whose triangles all keep their
 orientation, whose inner vertices are surrounded once, and whose border does not cross itself covers
-no point twice. The tests and ``benchmarks/uv.py`` check it again triangle against triangle.
+no point twice. The tests and ``benchmarks/peers/uv.py`` check it again triangle against triangle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..surface.topology import connected_components, face_neighbours
+from ..surface.topology import connected_components, face_neighbours, split_faces
 from .crossings import crossing_segments
 from .raster import fragments
 
@@ -85,14 +85,6 @@ def cut_into_charts(positions: Floats, faces: Ints) -> Charts:
         else:  # a whole chart that leaves for a new layer is the same chart again: take it apart
             layer[folded] = layer.max() + 1 + np.arange(int(folded.sum()))
     raise AssertionError("unreachable: single faces do not fold")
-
-
-def split_faces(corners: NDArray) -> NDArray:
-    """(F, K, ...) faces as (F * (K - 2), 3, ...) triangles, those of one face in a row."""
-    if corners.shape[1] == 3:
-        return corners
-    pair = np.stack([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]], axis=1)
-    return pair.reshape(-1, 3, *corners.shape[2:])
 
 
 def triangle_normals(corners: Floats) -> Floats:

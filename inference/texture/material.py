@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..contracts import MaterialArrays
+from ..field.mirror import MirrorPlane
 from ..image import blur, enlarge, shrink
-from ..mirror import MirrorPlane
-from .charts import split_faces, triangle_normals
+from ..surface.topology import split_faces
+from .charts import triangle_normals
 from .complete import bleed_outwards
 from .delight import (
     LUMINANCE,

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..camera import CropView
+from ..field.mirror import MirrorPlane
 from ..image import blur, sample
-from ..mirror import MirrorPlane
-from .charts import face_vectors, split_faces
+from ..surface.topology import split_faces
+from .charts import face_vectors
 from .complete import bleed_outwards
 from .diffuse import diffuse, mesh_edges
 from .far_side import far_side

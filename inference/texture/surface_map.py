@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .charts import split_faces
+from ..surface.topology import split_faces
 from .pack import Atlas
 from .raster import rasterise
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .charts import split_faces
+from ..surface.topology import split_faces
 from .pack import Atlas
 from .surface_map import SurfaceMap
 

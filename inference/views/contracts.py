@@ -22,7 +22,7 @@ from ..contracts import (
     Place,
     Reconstruction,
 )
-from .mirrors import Mirror
+from .cameras.mirrors import Mirror
 
 Kind = Literal["auto", "object", "place"]
 CameraSource = Literal["auto", "estimate", "existing", "turntable"]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import PictureFile, Request
-from ..networks import Networks
-from ..subject import bundled_mask, mask_on_plain
+from ..networks.run import Networks
+from ..subject.find import bundled_mask, mask_on_plain
 from .contracts import ViewsRequest
 
 Floats = NDArray[np.float32]

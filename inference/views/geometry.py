@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import CameraArrays
-from ..picture.masks import rim
+from ..picture.cut_out.masks import rim
 from .contracts import View
 
 Floats = NDArray[np.float32]

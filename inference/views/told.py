@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .contracts import PICTURE_FOLDERS, PictureStatus, Solved, ViewsRequest
-from .shape import Shape
+from .surface.shape import Shape
 
 
 def statuses_after(read: dict[str, PictureStatus], solved: Solved) -> list[PictureStatus]:

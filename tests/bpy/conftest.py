@@ -184,10 +184,10 @@ class Window:
         return _invoke(operator, arguments)
 
     def press_check_cutout(self) -> set[str]:
-        return _invoke(image_to_mesh.operators.check_cutout.IMAGE_TO_MESH_OT_check_cutout, {})
+        return _invoke(image_to_mesh.operators.cut_out.check.IMAGE_TO_MESH_OT_check_cutout, {})
 
     def press_new_mask(self) -> set[str]:
-        return _invoke(image_to_mesh.operators.check_cutout.IMAGE_TO_MESH_OT_new_mask, {})
+        return _invoke(image_to_mesh.operators.cut_out.check.IMAGE_TO_MESH_OT_new_mask, {})
 
     def settle(self, seconds: float = 10.0) -> None:
         """Let the timer run until it ends itself."""

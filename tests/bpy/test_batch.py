@@ -9,7 +9,9 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from image_to_mesh.operators import batch, export, session
+from image_to_mesh.operators import session
+from image_to_mesh.operators.batch import export
+from image_to_mesh.operators.batch import folder as batch
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
 from image_to_mesh.inference.errors import OutputError
-from image_to_mesh.operators import batch, command, session
+from image_to_mesh.operators import command, session
+from image_to_mesh.operators.batch import folder as batch
 from image_to_mesh.operators.command import run_cli
 
 

@@ -7,7 +7,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from image_to_mesh.operators.derive import can_convert_to_points
+from image_to_mesh.operators.refine.derive import can_convert_to_points
 from image_to_mesh.operators.scene.points import (
     add_vertices,
     sample_surface,

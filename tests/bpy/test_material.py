@@ -8,6 +8,7 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from image_to_mesh.inference.contracts import MaterialArrays
+from image_to_mesh.inference.surface import topology
 from image_to_mesh.inference.surface.nets import surface_nets
 from image_to_mesh.inference.texture import charts, pack, project, tangent
 from image_to_mesh.operators.scene.build import Prepared, add_reconstruction
@@ -93,7 +94,7 @@ def test_our_tangents_are_blenders():
     index = np.stack(np.meshgrid(*[np.linspace(-1, 1, 24)] * 3, indexing="ij"), -1)
     distance = np.linalg.norm(index * [1, 1.3, 1], axis=-1) - 0.7 + 0.05 * np.sin(index @ [5, 7, 3])
     positions, quads = surface_nets(distance.astype(np.float32))
-    faces = charts.split_faces(quads)
+    faces = topology.split_faces(quads)
     atlas = pack.pack_charts(charts.cut_into_charts(positions, faces), 512, 2)
     mesh = bpy.data.meshes.new("tangents")
     mesh.from_pydata(positions.tolist(), [], faces.tolist())

@@ -13,10 +13,10 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
-from image_to_mesh.inference import disk, fetch, hub_cache, weights
-from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, ModelFile, model
 from image_to_mesh.inference.contracts import Failed, Progress
-from image_to_mesh.inference.loaded import LOADED
+from image_to_mesh.inference.hub import disk, fetch, hub_cache, weights
+from image_to_mesh.inference.hub.catalogue import CATALOGUE, TASKS, ModelFile, model
+from image_to_mesh.inference.networks.loaded import LOADED
 from image_to_mesh.operators import models, options, preferences, session
 from image_to_mesh.operators.request import STAGES, request_from, settings_from
 from image_to_mesh.panels import networks

@@ -19,8 +19,9 @@ from image_to_mesh.inference.views.contracts import (
     View,
     ViewsReconstruction,
 )
-from image_to_mesh.operators import command, photo_batch, session
-from image_to_mesh.operators.photos import listed_pictures, scene_views
+from image_to_mesh.operators import command, session
+from image_to_mesh.operators.photos import batch as photo_batch
+from image_to_mesh.operators.photos.reconstruct import listed_pictures, scene_views
 from image_to_mesh.panels import photos as panel
 
 
@@ -225,7 +226,7 @@ def test_the_panel_draws_with_and_without_pictures(stub, folder):
 
 def test_the_button_works_in_the_background(stub, folder, window):
     bpy.ops.image_to_mesh.add_photos(directory=str(folder))
-    operator = image_to_mesh.operators.photos.IMAGE_TO_MESH_OT_reconstruct_views
+    operator = image_to_mesh.operators.photos.reconstruct.IMAGE_TO_MESH_OT_reconstruct_views
     assert invoke(operator, {}) == {"INTERFACE"}
     assert session.is_running()
     window.settle(60.0)

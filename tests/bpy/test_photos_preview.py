@@ -14,7 +14,7 @@ from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.views.contracts import View, ViewsReconstruction
 from image_to_mesh.inference.views.watch import PreviewMesh
 from image_to_mesh.operators import session
-from image_to_mesh.operators.preview import DARKEST, Drawing
+from image_to_mesh.operators.photos.preview import DARKEST, Drawing
 
 
 def tetrahedron(words):
@@ -55,7 +55,7 @@ def refining(monkeypatch, reconstruction, window, tmp_path):
     """A job under way whose first previews have come."""
     run = Refining(reconstruction)
     monkeypatch.setattr(engine, "run", run.run)
-    operator = image_to_mesh.operators.photos.IMAGE_TO_MESH_OT_reconstruct_views
+    operator = image_to_mesh.operators.photos.reconstruct.IMAGE_TO_MESH_OT_reconstruct_views
     monkeypatch.setattr(
         operator, "execute", lambda self, context: operator.invoke(self, context, None)
     )

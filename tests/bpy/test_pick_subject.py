@@ -7,7 +7,8 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-from image_to_mesh.operators import pick_subject, worker
+from image_to_mesh.operators import worker
+from image_to_mesh.operators.cut_out import pick as pick_subject
 from image_to_mesh.operators.scene.image import image_pixels
 
 

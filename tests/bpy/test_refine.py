@@ -10,10 +10,11 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
-from image_to_mesh.inference import archive as archives
 from image_to_mesh.inference.camera import CropView, PinholeCamera
-from image_to_mesh.inference.observation import Observation, WorldFrame
-from image_to_mesh.operators import live, refine, session, shaping
+from image_to_mesh.inference.engines import archive as archives
+from image_to_mesh.inference.field.observation import Observation, WorldFrame
+from image_to_mesh.operators import session
+from image_to_mesh.operators.refine import live, refine, shaping
 
 SIZE = 48
 
@@ -171,7 +172,7 @@ def test_without_a_window_sliders_do_not_start_anything(ball):
 
 def test_sliders_start_one_run_after_a_pause(ball, window, monkeypatch):
     started = []
-    monkeypatch.setattr(refine, "start", started.append)
+    monkeypatch.setattr(live, "_start", started.append)
     monkeypatch.setattr(live, "_wanted", ball.session_uid)
     assert live._begin() is None
     assert started == [ball.session_uid]

@@ -165,7 +165,7 @@ def test_handlers_survive_opening_a_file():
 
 def test_interrupting_the_waiting_call_stops_the_worker(pipeline, picture, monkeypatch):
     from image_to_mesh.inference.contracts import PictureFile, Request
-    from image_to_mesh.inference.job import Job
+    from image_to_mesh.inference.running.job import Job
 
     def interrupt(_progress):
         raise KeyboardInterrupt

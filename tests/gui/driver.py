@@ -505,8 +505,8 @@ def models() -> Script:
     sys.path.insert(0, str(FOLDER))
     from loopback_hub import LoopbackHub
 
-    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
-    weights = importlib.import_module(f"{PACKAGE}.inference.weights")
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.hub.catalogue")
+    weights = importlib.import_module(f"{PACKAGE}.inference.hub.weights")
     buttons = importlib.import_module(f"{PACKAGE}.operators.models")
     folder = importlib.import_module(f"{PACKAGE}.operators.preferences").models_folder()
     file = catalogue.ModelFile("model.safetensors")
@@ -568,7 +568,7 @@ def hub_models() -> Script:
     sys.path.insert(0, str(FOLDER))
     from loopback_hub import LoopbackHub
 
-    weights = importlib.import_module(f"{PACKAGE}.inference.weights")
+    weights = importlib.import_module(f"{PACKAGE}.inference.hub.weights")
     folder = importlib.import_module(f"{PACKAGE}.operators.preferences").models_folder()
     yield from note_listed_models()
     yield from open_sidebar()
@@ -667,7 +667,7 @@ def mapped(path: Path) -> mmap.mmap:
 
 def note_listed_models() -> Script:
     """Show the preferences and note which models they list, with what licence."""
-    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.hub.catalogue")
     preferences = importlib.import_module(f"{PACKAGE}.panels.preferences")
     listed: dict[str, str] = {}
     draw_model = preferences._draw_model
@@ -692,8 +692,8 @@ def note_listed_models() -> Script:
 
 def stand_in(name: str, files: list[str]):
     """Let the extension see a model's entry with the sizes and hashes of other files; returns it."""
-    catalogue = importlib.import_module(f"{PACKAGE}.inference.catalogue")
-    weights = importlib.import_module(f"{PACKAGE}.inference.weights")
+    catalogue = importlib.import_module(f"{PACKAGE}.inference.hub.catalogue")
+    weights = importlib.import_module(f"{PACKAGE}.inference.hub.weights")
     number = [entry.id for entry in catalogue.CATALOGUE].index(name)
     known = catalogue.CATALOGUE[number]
     parts = []
@@ -767,7 +767,7 @@ def tick() -> float:
 def rest() -> float:
     """Sleep as Blender does between events; where events can be simulated it spins instead.
 
-    Spinning took the worker, which steps back for the window, more than a core of two.
+    Spinning took the worker, which runs at a lower priority than the window, more than a core of two.
     """
     time.sleep(REST)
     return 0.0

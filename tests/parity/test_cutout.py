@@ -14,8 +14,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference.models import birefnet, checkpoint, isnet
-from image_to_mesh.inference.models.deform_conv import deform_conv2d
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.backbones.deform_conv import deform_conv2d
+from image_to_mesh.inference.models.cut_out import birefnet, isnet
 from image_to_mesh.inference.models.matte import MatteEstimator
 from safetensors.torch import save_file
 

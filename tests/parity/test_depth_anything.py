@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference.models import checkpoint, depth_anything
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.depth import depth_anything
 from safetensors.torch import save_file
 from torch import Tensor
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.models import checkpoint
-from image_to_mesh.inference.models import depth_anything_3 as ours
-from image_to_mesh.inference.models.depth_anything import VARIANTS
-from image_to_mesh.inference.models.depth_anything_3_nets import VIEW_VARIANTS
+from image_to_mesh.inference.models.depth import depth_anything_3 as ours
+from image_to_mesh.inference.models.depth.depth_anything import VARIANTS
+from image_to_mesh.inference.models.depth.depth_anything_3_nets import VIEW_VARIANTS
 from torch import Tensor
 
 pytestmark = pytest.mark.parity

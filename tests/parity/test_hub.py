@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_to_mesh.inference import disk, weights
-from image_to_mesh.inference.catalogue import ModelEntry, ModelFile
+from image_to_mesh.inference.hub import disk, weights
+from image_to_mesh.inference.hub.catalogue import ModelEntry, ModelFile
 from loopback_hub import COMMIT
 from safetensors.numpy import save as to_bytes
 

@@ -16,7 +16,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference.models import checkpoint, moge, moge_config
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.depth import moge, moge_config
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference.models import checkpoint, sam2
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.cut_out import sam2
 from safetensors.torch import save_file
 from torch import Tensor
 

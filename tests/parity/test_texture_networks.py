@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from image_to_mesh.inference.models import checkpoint, lama, realesrgan
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.pixels import lama, realesrgan
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from image_to_mesh.inference.models.vit import VisionTransformer
+from image_to_mesh.inference.models.backbones.vit import VisionTransformer
 
 pytestmark = pytest.mark.parity
 

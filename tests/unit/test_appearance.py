@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference.archive import Archive, pack, unpack
 from image_to_mesh.inference.camera import CropView, PinholeCamera
-from image_to_mesh.inference.models import appearance, two_sided
-from image_to_mesh.inference.observation import Observation, WorldFrame
+from image_to_mesh.inference.engines.archive import Archive, pack, unpack
+from image_to_mesh.inference.field.observation import Observation, WorldFrame
+from image_to_mesh.inference.models.bundled import appearance, two_sided
 from image_to_mesh.inference.texture.delight import light_beyond, without_light
 from numpy.typing import NDArray
 

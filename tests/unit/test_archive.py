@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from image_to_mesh.inference.archive import Archive, pack, unpack
 from image_to_mesh.inference.camera import CropView, PinholeCamera
 from image_to_mesh.inference.contracts import RefineRequest, Shaping
+from image_to_mesh.inference.engines.archive import Archive, pack, unpack
 from image_to_mesh.inference.engines.object import build_object
 from image_to_mesh.inference.errors import CutOutError, ImageToMeshError
 from image_to_mesh.inference.field.grid import GridField
+from image_to_mesh.inference.field.observation import Observation
 from image_to_mesh.inference.field.offset import offset
-from image_to_mesh.inference.observation import Observation
 from image_to_mesh.inference.pipeline import refine
 
 SIZE = 64
@@ -154,7 +154,7 @@ def test_damaged_archives_are_refused_in_a_sentence(kept, cut: int) -> None:
 
 
 def test_newer_archives_are_refused(kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("image_to_mesh.inference.archive.FORMAT", 0)
+    monkeypatch.setattr("image_to_mesh.inference.engines.archive.FORMAT", 0)
     with pytest.raises(ImageToMeshError, match="update the extension"):
         unpack(kept[0])
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, model, models_for
+from image_to_mesh.inference.hub.catalogue import CATALOGUE, TASKS, model, models_for
 
 ROOT = Path(__file__).resolve().parents[2]
 IDS = [entry.id for entry in CATALOGUE]

@@ -1,9 +1,9 @@
 """Which network runs at a stage, and what the artist reads about it."""
 
 import pytest
-from image_to_mesh.inference.catalogue import CATALOGUE, TASKS, Task, models_for
-from image_to_mesh.inference.choice import BUILT_IN, UNUSED, choose, choose_all, known
-from image_to_mesh.inference.memory import Memory
+from image_to_mesh.inference.hub.catalogue import CATALOGUE, TASKS, Task, models_for
+from image_to_mesh.inference.machine.memory import Memory
+from image_to_mesh.inference.networks.choice import BUILT_IN, UNUSED, choose, choose_all, known
 
 CARD = Memory(16000, 8000, has_card=True)
 SMALL_CARD = Memory(16000, 1300, has_card=True)

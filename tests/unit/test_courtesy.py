@@ -1,11 +1,11 @@
-"""The worker steps back for the main thread, and leaves no trace in it."""
+"""The worker runs at a lower priority than the main thread, and changes nothing there."""
 
 import os
 import sys
 import threading
 
 import pytest
-from image_to_mesh.inference.courtesy import quick_handover, yield_to_main_thread
+from image_to_mesh.inference.running.courtesy import quick_handover, yield_to_main_thread
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="thread ranks are read Linux's way")

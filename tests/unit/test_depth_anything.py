@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.models import depth_anything
-from image_to_mesh.inference.models.depth_anything import (
+from image_to_mesh.inference.models.backbones.dpt import DptHead, enlarged_rows
+from image_to_mesh.inference.models.depth import depth_anything
+from image_to_mesh.inference.models.depth.depth_anything import (
     DepthAnything,
     DepthAnythingNet,
     Variant,
     depth_from_nearness,
     network_size,
 )
-from image_to_mesh.inference.models.dpt import DptHead, enlarged_rows
 from safetensors.torch import save_file
 
 TINY = Variant(24, 4, 2, (0, 1, 2, 3), (8, 8, 8, 8), 8)
@@ -175,7 +175,7 @@ def test_the_head_in_bands_gives_the_same(
     tokens = [torch.randn(2, 6, 12) for _ in range(4)]
     with torch.inference_mode():
         whole = head(tokens, 2, 3)
-        monkeypatch.setattr("image_to_mesh.inference.models.dpt.BAND", 700)
+        monkeypatch.setattr("image_to_mesh.inference.models.backbones.dpt.BAND", 700)
         banded = head(tokens, 2, 3)
     assert whole.shape == (2, 3, 28, 42)
     assert torch.allclose(whole, banded, atol=1e-5)

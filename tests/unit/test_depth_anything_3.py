@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.models import depth_anything, depth_anything_3
-from image_to_mesh.inference.models.depth_anything_3 import (
+from image_to_mesh.inference.models.depth import depth_anything, depth_anything_3
+from image_to_mesh.inference.models.depth.depth_anything_3 import (
     SKY,
     DepthAnything3Sky,
     DepthAnything3Views,
@@ -18,7 +18,7 @@ from image_to_mesh.inference.models.depth_anything_3 import (
     view_pixels,
     view_size,
 )
-from image_to_mesh.inference.models.depth_anything_3_nets import (
+from image_to_mesh.inference.models.depth.depth_anything_3_nets import (
     VIEW_VARIANTS,
     SkyNet,
     ViewsNet,

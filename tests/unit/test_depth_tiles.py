@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from image_to_mesh.inference.models.depth_tiles import (
+from image_to_mesh.inference.models.depth.depth_tiles import (
     OVERLAP,
     fit_scale_and_offset,
     refine_with_tiles,

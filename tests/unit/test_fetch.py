@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from image_to_mesh.inference import disk, fetch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.fetch import Refused, download, look_up, partial_path
+from image_to_mesh.inference.hub import disk, fetch
+from image_to_mesh.inference.hub.fetch import Refused, download, look_up, partial_path
 
 CONTENT = random.Random(1).randbytes(1_500_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -176,7 +176,7 @@ def test_a_closed_connection_does_not_end_blender():
     """Blender, unlike Python, leaves the signal of a write to a closed connection on."""
     code = (
         "import os, signal, sys; sys.path.insert(0, sys.argv[1]); import conftest;"
-        "from image_to_mesh.inference import connection, fetch;"
+        "from image_to_mesh.inference.hub import connection, fetch;"
         "signal.signal(signal.SIGPIPE, signal.SIG_DFL); fetch.RETRY_WAITS = ();"
         "r, w = os.pipe(); os.close(r);"
         "connection._followed = lambda *_, **__: os.write(w, b'GET');\n"

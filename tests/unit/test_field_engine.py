@@ -164,7 +164,7 @@ def test_the_viewer_looks_along_the_world(placed):
 def test_the_outline_tells_how_the_solid_is_turned(surface, yaw, pitch):
     subject = photographed(surface, yaw, pitch)
     view = CropView.of(PinholeCamera(WIDTH, HEIGHT, FOCAL), subject.x0, subject.y0, subject.side)
-    from image_to_mesh.inference.picture.cutout import sample_crop
+    from image_to_mesh.inference.picture.cut_out.cutout import sample_crop
 
     mask = sample_crop(subject.mask[..., None], subject.x0, subject.y0, subject.side, 160)[..., 0]
     axes = triplane.AXES["triposr"]

@@ -13,7 +13,7 @@ from image_to_mesh.inference.contracts import (
     Request,
 )
 from image_to_mesh.inference.errors import PictureError
-from image_to_mesh.inference.job import Job
+from image_to_mesh.inference.running.job import Job
 
 REQUEST = Request(PictureFile(Path("chair.png")))
 RESULT = object()

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from image_to_mesh.inference import loaded, weights
-from image_to_mesh.inference.catalogue import ModelEntry, ModelFile
 from image_to_mesh.inference.errors import WeightsError
-from image_to_mesh.inference.loaded import LoadedModels
-from image_to_mesh.inference.memory import (
+from image_to_mesh.inference.hub import weights
+from image_to_mesh.inference.hub.catalogue import ModelEntry, ModelFile
+from image_to_mesh.inference.machine.memory import (
     Effort,
     Memory,
     free_memory,
@@ -22,6 +21,8 @@ from image_to_mesh.inference.memory import (
     ladder,
     within_memory,
 )
+from image_to_mesh.inference.networks import loaded
+from image_to_mesh.inference.networks.loaded import LoadedModels
 
 CUDA = Effort("cuda", "float32", None, 16)
 

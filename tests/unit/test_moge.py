@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.models import checkpoint, moge, moge_config
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.depth import moge, moge_config
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 

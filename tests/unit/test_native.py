@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys
-from inference.native import load_torch_libraries
+from inference.machine.native import load_torch_libraries
 
 load_torch_libraries()
 assert "torch" not in sys.modules

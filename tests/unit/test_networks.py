@@ -9,15 +9,17 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import pytest
-from image_to_mesh.inference import loaded, pipeline, weights
-from image_to_mesh.inference.archive import unpack
+from image_to_mesh.inference import pipeline
 from image_to_mesh.inference.contracts import ModelChoices, PicturePixels, Request
+from image_to_mesh.inference.engines.archive import unpack
 from image_to_mesh.inference.errors import CutOutError, WeightsError
 from image_to_mesh.inference.field.protocol import Bounds, FieldSample
-from image_to_mesh.inference.models.depth_anything import DepthEstimate
-from image_to_mesh.inference.models.framing import Reconstructed
-from image_to_mesh.inference.models.moge_camera import PointMap
-from image_to_mesh.inference.scene_depth import with_far_sky
+from image_to_mesh.inference.hub import weights
+from image_to_mesh.inference.models.depth.depth_anything import DepthEstimate
+from image_to_mesh.inference.models.depth.moge_camera import PointMap
+from image_to_mesh.inference.models.solids.framing import Reconstructed
+from image_to_mesh.inference.networks import loaded
+from image_to_mesh.inference.networks.scene_depth import with_far_sky
 
 HEIGHT, WIDTH = 120, 160
 

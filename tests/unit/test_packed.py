@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from image_to_mesh.inference.models.packed import SCALE, packed, unpacked
+from image_to_mesh.inference.models.bundled.packed import SCALE, packed, unpacked
 
 
 def test_matrices_and_kernels_lose_little_and_the_rest_almost_nothing() -> None:

@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 import pytest
-from image_to_mesh.inference import picking
 from image_to_mesh.inference.contracts import Picks
 from image_to_mesh.inference.errors import CutOutError
-from image_to_mesh.inference.picture.masks import resize_mask
-from image_to_mesh.inference.picture.picked import cut_picked
+from image_to_mesh.inference.picture.cut_out.masks import resize_mask
+from image_to_mesh.inference.picture.cut_out.picked import cut_picked
+from image_to_mesh.inference.subject import picking
 
 SHAPE = (180, 300)
 DISCS = {"red": ((80, 90), 45, (190, 60, 50)), "blue": ((215, 90), 40, (50, 70, 180))}

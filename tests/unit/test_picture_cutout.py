@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import PictureFile, PicturePixels
 from image_to_mesh.inference.errors import CutOutError
-from image_to_mesh.inference.picture.colour_cut import colour_cut
-from image_to_mesh.inference.picture.cutout import (
+from image_to_mesh.inference.picture.cut_out.colour_cut import colour_cut
+from image_to_mesh.inference.picture.cut_out.cutout import (
     alpha_mask,
     clean_mask,
     crop_square,
     refine_mask,
     sample_crop,
 )
-from image_to_mesh.inference.picture.load import load_picture
-from image_to_mesh.inference.picture.masks import denied_holes, resize_mask
-from image_to_mesh.inference.picture.plain_background import (
+from image_to_mesh.inference.picture.cut_out.masks import denied_holes, resize_mask
+from image_to_mesh.inference.picture.cut_out.plain_background import (
     holds_another_thing,
     is_seen_whole,
     plain_background_mask,
 )
+from image_to_mesh.inference.picture.files.load import load_picture
 
 DATA = Path(__file__).parents[1] / "data" / "pictures"
 

@@ -8,9 +8,9 @@ import struct
 import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import PictureFile
-from image_to_mesh.inference.picture.exif import Exif, focal_px, read_directory, read_exif
+from image_to_mesh.inference.picture.files.exif import Exif, focal_px, read_directory, read_exif
+from image_to_mesh.inference.picture.files.load import load_picture
 from image_to_mesh.inference.picture.intrinsics import focal_from_fov, fov_from_focal
-from image_to_mesh.inference.picture.load import load_picture
 from PIL import Image, TiffImagePlugin
 
 ORIENTATION, EXIF_IFD = 0x0112, 0x8769

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import PictureFile
 from image_to_mesh.inference.errors import PictureError
-from image_to_mesh.inference.picture.load import load_picture
-from image_to_mesh.inference.picture.png import SIGNATURE, png_chunks
+from image_to_mesh.inference.picture.files.load import load_picture
+from image_to_mesh.inference.picture.files.png import SIGNATURE, png_chunks
 from PIL import Image
 
 ROUNDS = 60

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import PictureFile, PicturePixels
 from image_to_mesh.inference.errors import OutOfMemory, PictureError
-from image_to_mesh.inference.picture import load
-from image_to_mesh.inference.picture.load import load_picture
+from image_to_mesh.inference.picture.files import load
+from image_to_mesh.inference.picture.files.load import load_picture
 from PIL import Image, TiffImagePlugin
 
 DATA = Path(__file__).parents[1] / "data" / "pictures"

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from image_to_mesh.inference.errors import RunCancelled
-from image_to_mesh.inference.picture.matting import foreground_colours, refine_alpha
+from image_to_mesh.inference.picture.cut_out.matting import foreground_colours, refine_alpha
 
 
 def nothing():

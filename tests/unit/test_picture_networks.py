@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.models import birefnet, isnet, lama, realesrgan, swin
-from image_to_mesh.inference.models.deform_conv import deform_conv2d
+from image_to_mesh.inference.models.backbones import swin
+from image_to_mesh.inference.models.backbones.deform_conv import deform_conv2d
+from image_to_mesh.inference.models.cut_out import birefnet, isnet
 from image_to_mesh.inference.models.matte import MatteEstimator
+from image_to_mesh.inference.models.pixels import lama, realesrgan
 from safetensors.torch import save_file
 
 CPU = torch.device("cpu")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from image_to_mesh.inference import pipeline
 from image_to_mesh.inference.contracts import PictureFile, PicturePixels, Reconstruction, Request
-from image_to_mesh.inference.device import best_device
 from image_to_mesh.inference.errors import (
     CutOutError,
     DeviceUnavailable,
@@ -15,7 +14,8 @@ from image_to_mesh.inference.errors import (
     OutOfMemory,
     RunCancelled,
 )
-from image_to_mesh.inference.models import two_sided
+from image_to_mesh.inference.machine.device import best_device
+from image_to_mesh.inference.models.bundled import two_sided
 from image_to_mesh.inference.surface.topology import is_watertight
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import WeightsError
-from image_to_mesh.inference.models import sam2
+from image_to_mesh.inference.models.cut_out import sam2
 from safetensors.torch import save_file
 from seeded_weights import seeded_weights
 

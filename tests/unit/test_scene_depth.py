@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from image_to_mesh.inference.errors import RunCancelled
-from image_to_mesh.inference.models.depth_anything import DepthEstimate
-from image_to_mesh.inference.models.depth_tiles import tile_starts
-from image_to_mesh.inference.models.moge_camera import PointMap
-from image_to_mesh.inference.scene_depth import FINE, LOOKS, Look
+from image_to_mesh.inference.models.depth.depth_anything import DepthEstimate
+from image_to_mesh.inference.models.depth.depth_tiles import tile_starts
+from image_to_mesh.inference.models.depth.moge_camera import PointMap
+from image_to_mesh.inference.networks.scene_depth import FINE, LOOKS, Look
 
 HEIGHT, WIDTH = 660, 1024
 SEEN = 72  # pixels along the longer side that the stand-ins see, as a network sees patches

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from image_to_mesh.inference import subject
 from image_to_mesh.inference.contracts import PictureFile, Request
 from image_to_mesh.inference.errors import CutOutError
-from image_to_mesh.inference.networks import Networks
-from image_to_mesh.inference.picture.load import load_picture
+from image_to_mesh.inference.networks.run import Networks
+from image_to_mesh.inference.picture.files.load import load_picture
+from image_to_mesh.inference.subject import find as subject
 
 DATA = Path(__file__).parents[1] / "data" / "pictures"
 ABOVE = subject.OBJECT_SCORE + 0.05

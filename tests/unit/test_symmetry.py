@@ -11,13 +11,13 @@ from image_to_mesh.inference.contracts import Shaping
 from image_to_mesh.inference.engines.object import build_object
 from image_to_mesh.inference.engines.upright import steadied_up
 from image_to_mesh.inference.field.grid import GridField
+from image_to_mesh.inference.field.observation import Observation
 from image_to_mesh.inference.field.symmetry import (
     SymmetricField,
     find_mirror,
     made_symmetric,
     turned_plane,
 )
-from image_to_mesh.inference.observation import Observation
 
 SIZE = 96
 

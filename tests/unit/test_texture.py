@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from image_to_mesh.inference.camera import CropView, PinholeCamera
+from image_to_mesh.inference.surface import topology
 from image_to_mesh.inference.surface.nets import surface_nets
 from image_to_mesh.inference.surface.topology import face_neighbours
 from image_to_mesh.inference.texture import (
@@ -87,11 +88,11 @@ def test_depth_buffer_keeps_the_nearest_and_interpolates_in_perspective():
 def test_charts_keep_winding_and_fill_the_square(blob):
     _, _, cut, atlas = blob
     pixels = atlas.uvs * 512
-    count = coverage(charts.split_faces(pixels), 512, 512)
+    count = coverage(topology.split_faces(pixels), 512, 512)
     assert (count > 0).mean() > 0.45
     assert atlas.uvs.min() >= 0
     assert atlas.uvs.max() <= 1
-    corner = charts.split_faces(pixels).astype(np.float64)
+    corner = topology.split_faces(pixels).astype(np.float64)
     first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     assert (first[:, 0] * second[:, 1] > first[:, 1] * second[:, 0]).all()
     assert cut.count < 40
@@ -99,8 +100,10 @@ def test_charts_keep_winding_and_fill_the_square(blob):
 
 def test_no_two_triangles_of_the_atlas_overlap(blob):
     positions, quads, _, atlas = blob
-    assert len(unwrapping.overlapping_pairs(charts.split_faces(atlas.uvs).astype(np.float64))) == 0
-    triangles = charts.split_faces(quads)
+    assert (
+        len(unwrapping.overlapping_pairs(topology.split_faces(atlas.uvs).astype(np.float64))) == 0
+    )
+    triangles = topology.split_faces(quads)
     cut = charts.cut_into_charts(positions, triangles)
     packed = pack.pack_charts(cut, 512, 3)
     assert len(unwrapping.overlapping_pairs(packed.uvs.astype(np.float64))) == 0
@@ -138,8 +141,8 @@ def spiral_ramp(turns=2.2, steps=120):
 def test_a_ramp_that_winds_over_itself_is_parted():
     positions, quads = spiral_ramp()
     cut = charts.cut_into_charts(positions, quads)
-    uvs = charts.split_faces(pack.pack_charts(cut, 512, 2).uvs).astype(np.float64)
-    quality = unwrapping.measure_uv(charts.split_faces(positions[quads]), uvs)
+    uvs = topology.split_faces(pack.pack_charts(cut, 512, 2).uvs).astype(np.float64)
+    quality = unwrapping.measure_uv(topology.split_faces(positions[quads]), uvs)
     assert quality.overlaps == 0
     assert quality.flipped == 0
 
@@ -169,7 +172,7 @@ def test_charts_keep_their_distance(blob):
     _, _, cut, atlas = blob
     owner = np.full(512 * 512, -1)
     near = np.zeros(512 * 512, bool)
-    for part in raster.fragments(charts.split_faces(atlas.uvs * 512), 512, 512):
+    for part in raster.fragments(topology.split_faces(atlas.uvs * 512), 512, 512):
         owner[part.pixel] = cut.chart[part.triangle // 2]
     grid = owner.reshape(512, 512)
     for step in (1, 2):
@@ -260,7 +263,10 @@ def test_painting_puts_the_picture_where_it_sees_and_the_guess_behind(blob):
     side = 200
     where = view.crop_coordinates(positions, side)
     depth = raster.depth_buffer(
-        where[charts.split_faces(quads)], positions[charts.split_faces(quads)][..., 2], side, side
+        where[topology.split_faces(quads)],
+        positions[topology.split_faces(quads)][..., 2],
+        side,
+        side,
     )
     seen = np.isfinite(depth)
     import cv2
@@ -334,10 +340,10 @@ def test_the_surface_map_finds_the_surface_and_continues_it_beyond_the_charts(bl
     surface = surface_map.map_surface(quads, atlas)
     assert surface.factor == 1
     points = surface.of_vertices(positions).reshape(512, 512, 3)
-    uvs = charts.split_faces(atlas.uvs)
+    uvs = topology.split_faces(atlas.uvs)
     middle = uvs.mean(axis=1) * 512
     column, row = middle[:, 0].astype(int), (512 - middle[:, 1]).astype(int)
-    place = positions[charts.split_faces(quads)].mean(axis=1)
+    place = positions[topology.split_faces(quads)].mean(axis=1)
     error = np.linalg.norm(points[row, column] - place, axis=1)
     assert np.percentile(error, 99) < 3 * atlas.texel
     # Beyond a border the steps from texel to texel stay what they are inside.
@@ -389,7 +395,7 @@ def test_a_spiral_ramp_that_covers_itself_from_above_is_parted_in_the_end():
     for orientation in (faces, faces[:, ::-1].copy()):
         cut = charts.cut_into_charts(positions, orientation)
         atlas = pack.pack_charts(cut, 512, 2)
-        triangles = charts.split_faces(atlas.uvs).astype(np.float64)
+        triangles = topology.split_faces(atlas.uvs).astype(np.float64)
         assert len(unwrapping.overlapping_pairs(triangles)) == 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from image_to_mesh.inference import torchscript
+from image_to_mesh.inference.hub import torchscript
 from torch import nn
 
 

@@ -12,17 +12,17 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("trimesh")
 
-from inference.models import two_sided
-from inference.models.appearance import AppearanceDecoder
-from inference.models.packed import unpacked
-from inference.models.two_sided import (
+from inference.models.bundled import two_sided
+from inference.models.bundled.appearance import AppearanceDecoder
+from inference.models.bundled.packed import unpacked
+from inference.models.bundled.two_sided import (
     APPEARANCE,
     OBJECT,
     PICTURE,
     WEIGHTS,
     part_of,
 )
-from inference.models.two_sided_net import TwoSidedNet
+from inference.models.bundled.two_sided_net import TwoSidedNet
 from training.network import batches, train, train_appearance
 from training.network.batches import Window, plain_batch, training_batch
 from training.network.export import YOUNGEST, initial_network, put

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import CutOutError, RunCancelled, WeightsError
-from image_to_mesh.inference.models import checkpoint, flow, triposg, vecset
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.solids import flow, triposg, vecset
 from safetensors.torch import save_file
 from seeded_weights import seeded_noise, seeded_weights
 

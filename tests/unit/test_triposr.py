@@ -10,7 +10,8 @@ import pytest
 import torch
 from image_to_mesh.inference.errors import CutOutError, RunCancelled, WeightsError
 from image_to_mesh.inference.field.triplane import TriplaneField
-from image_to_mesh.inference.models import checkpoint, triposr
+from image_to_mesh.inference.models import checkpoint
+from image_to_mesh.inference.models.solids import triposr
 from safetensors.torch import save_file
 from seeded_weights import seeded_noise, seeded_weights
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.models import two_sided
+from image_to_mesh.inference.models.bundled import two_sided
 from numpy.typing import NDArray
 
 SIDE = 200

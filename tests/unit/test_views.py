@@ -13,24 +13,16 @@ import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays
 from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.errors import ImageToMeshError, PictureError, RunCancelled
-from image_to_mesh.inference.views import (
-    cameras,
+from image_to_mesh.inference.views import geometry
+from image_to_mesh.inference.views.cameras import (
     colmap_child,
     colmap_files,
     estimate,
-    fusion,
-    gather,
-    geometry,
-    judge,
-    paint,
     pinhole,
-    region,
-    shape,
-    stereo,
     turntable,
-    upright,
-    video,
-    visibility,
+)
+from image_to_mesh.inference.views.cameras import (
+    source as cameras,
 )
 from image_to_mesh.inference.views.contracts import (
     KnownView,
@@ -42,6 +34,11 @@ from image_to_mesh.inference.views.contracts import (
     View,
     ViewsRequest,
 )
+from image_to_mesh.inference.views.depth import stereo
+from image_to_mesh.inference.views.photos import gather, judge, video
+from image_to_mesh.inference.views.placement import region, upright
+from image_to_mesh.inference.views.surface import fusion, measuring
+from image_to_mesh.inference.views.texture import paint, visibility
 
 COUNT = 12
 
@@ -574,10 +571,10 @@ def test_seams_are_levelled_without_touching_the_rest():
 @pytest.fixture(scope="module", autouse=True)
 def coarse():
     """A grid that suits pictures of 96 pixels."""
-    kept = dict(shape.CELLS)
-    shape.CELLS["low"] = 36
+    kept = dict(measuring.CELLS)
+    measuring.CELLS["low"] = 36
     yield
-    shape.CELLS.update(kept)
+    measuring.CELLS.update(kept)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,10 @@ import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays, ModelChoices
 from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.errors import PictureError
-from image_to_mesh.inference.networks import Networks, SceneDepth, SeveralViews
-from image_to_mesh.inference.views import cameras, posefree, told
+from image_to_mesh.inference.networks.run import Networks, SceneDepth, SeveralViews
+from image_to_mesh.inference.views import told
+from image_to_mesh.inference.views.cameras import posefree
+from image_to_mesh.inference.views.cameras import source as cameras
 from image_to_mesh.inference.views.contracts import (
     Lens,
     Photo,
@@ -24,9 +26,9 @@ from image_to_mesh.inference.views.contracts import (
     ViewsRequest,
 )
 from image_to_mesh.inference.views.cut import Cutter
-from image_to_mesh.inference.views.gather import Gathered
-from image_to_mesh.inference.views.metres import metres_per_unit
-from image_to_mesh.inference.views.shape import Shape
+from image_to_mesh.inference.views.photos.gather import Gathered
+from image_to_mesh.inference.views.placement.metres import metres_per_unit
+from image_to_mesh.inference.views.surface.shape import Shape
 
 
 def silent(*_arguments: object) -> None:

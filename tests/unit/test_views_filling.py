@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from image_to_mesh.inference.contracts import CameraArrays
-from image_to_mesh.inference.views.filling import filled
-from image_to_mesh.inference.views.stereo import DepthMap
+from image_to_mesh.inference.views.depth.filling import filled
+from image_to_mesh.inference.views.depth.stereo import DepthMap
 
 WIDTH, HEIGHT = 80, 60
 CAMERA = CameraArrays(np.eye(4), 1.0, WIDTH, HEIGHT)

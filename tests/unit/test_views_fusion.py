@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import CameraArrays
 from image_to_mesh.inference.views.contracts import Solved, SparsePoints, View
-from image_to_mesh.inference.views.fusion import (
+from image_to_mesh.inference.views.depth.stereo import DepthMap
+from image_to_mesh.inference.views.placement.region import find_region
+from image_to_mesh.inference.views.surface.fusion import (
     TRUNCATION,
     Evidence,
     Grid,
@@ -16,9 +18,7 @@ from image_to_mesh.inference.views.fusion import (
     fuse,
     integrate,
 )
-from image_to_mesh.inference.views.region import find_region
-from image_to_mesh.inference.views.shape import CELLS, MOST_FINER, cells_along
-from image_to_mesh.inference.views.stereo import DepthMap
+from image_to_mesh.inference.views.surface.measuring import CELLS, MOST_FINER, cells_along
 
 EYE = 1.6  # height of the camera above level ground
 WIDE, HIGH = 160, 120

@@ -10,10 +10,10 @@ import pytest
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import PictureFile, Place
 from image_to_mesh.inference.engines import views as engine
-from image_to_mesh.inference.picture.exif import read_exif
-from image_to_mesh.inference.picture.load import load_picture
+from image_to_mesh.inference.picture.files.exif import read_exif
+from image_to_mesh.inference.picture.files.load import load_picture
 from image_to_mesh.inference.views.contracts import ViewsRequest
-from image_to_mesh.inference.views.gps import EARTH_RADIUS, fit_to_places
+from image_to_mesh.inference.views.photos.gps import EARTH_RADIUS, fit_to_places
 from PIL import Image
 
 GPS_IFD = 0x8825

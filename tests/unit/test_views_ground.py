@@ -10,11 +10,13 @@ import pytest
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays
 from image_to_mesh.inference.errors import RunCancelled
-from image_to_mesh.inference.views import agreement, ground, subject
 from image_to_mesh.inference.views.contracts import View
-from image_to_mesh.inference.views.fusion import Grid, hull
-from image_to_mesh.inference.views.ground import before_ground
-from image_to_mesh.inference.views.level import level_of_ground
+from image_to_mesh.inference.views.outlines import subject
+from image_to_mesh.inference.views.placement import ground
+from image_to_mesh.inference.views.placement.ground import before_ground
+from image_to_mesh.inference.views.placement.level import level_of_ground
+from image_to_mesh.inference.views.surface import agreement
+from image_to_mesh.inference.views.surface.fusion import Grid, hull
 
 
 def silent(*_arguments: object) -> None:

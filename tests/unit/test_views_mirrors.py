@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import synthetic_room as room
 from image_to_mesh.inference.contracts import CameraArrays
-from image_to_mesh.inference.views import estimate, reflections, shape
-from image_to_mesh.inference.views.contracts import Photo, SparsePoints, View
-from image_to_mesh.inference.views.geometry import Frame
-from image_to_mesh.inference.views.mirrors import (
+from image_to_mesh.inference.views.cameras import estimate, reflections
+from image_to_mesh.inference.views.cameras.mirrors import (
     Mirror,
     Sight,
     find_mirrors,
@@ -20,8 +18,11 @@ from image_to_mesh.inference.views.mirrors import (
     through,
     within,
 )
-from image_to_mesh.inference.views.region import Region
-from image_to_mesh.inference.views.stereo import DepthMap, unprojected
+from image_to_mesh.inference.views.contracts import Photo, SparsePoints, View
+from image_to_mesh.inference.views.depth.stereo import DepthMap, unprojected
+from image_to_mesh.inference.views.geometry import Frame
+from image_to_mesh.inference.views.placement.region import Region
+from image_to_mesh.inference.views.surface import measuring
 
 SQUARE = Mirror(
     np.array([0.0, 0.0, -1.0]),
@@ -157,7 +158,7 @@ def test_a_place_with_a_mirror_has_a_wall_there():
     mirror = Mirror(SQUARE.normal, np.array(outline))
     off = {}
     for mirrors in ((), (mirror,)):
-        measured = shape.measure(
+        measured = measuring.measure(
             replace(region, mirrors=mirrors), "low", lambda name: lambda share: None
         )
         deeper = []

@@ -9,10 +9,10 @@ import pytest
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays
 from image_to_mesh.inference.engines import views as engine
-from image_to_mesh.inference.views import subject
 from image_to_mesh.inference.views.contracts import Solved, SparsePoints, View, ViewsRequest
-from image_to_mesh.inference.views.moved import moved
-from image_to_mesh.inference.views.region import Setting, find_setting
+from image_to_mesh.inference.views.outlines import subject
+from image_to_mesh.inference.views.outlines.moved import moved
+from image_to_mesh.inference.views.placement.region import Setting, find_setting
 
 
 def views_of(shots) -> list[View]:

@@ -11,8 +11,8 @@ from image_to_mesh.inference.surface.nets import surface_nets
 from image_to_mesh.inference.texture.charts import cut_into_charts
 from image_to_mesh.inference.texture.pack import pack_charts
 from image_to_mesh.inference.views.contracts import View
-from image_to_mesh.inference.views.paint import paint_views
-from image_to_mesh.inference.views.visibility import look
+from image_to_mesh.inference.views.texture.paint import paint_views
+from image_to_mesh.inference.views.texture.visibility import look
 
 SIZE = 256
 

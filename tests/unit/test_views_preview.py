@@ -8,9 +8,9 @@ import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays, PicturePixels
 from image_to_mesh.inference.engines import views as engine
 from image_to_mesh.inference.field.grid import GridField
-from image_to_mesh.inference.views import preview
 from image_to_mesh.inference.views.contracts import KnownView, View, ViewsRequest
-from image_to_mesh.inference.views.preview import preview_of_field
+from image_to_mesh.inference.views.surface import preview
+from image_to_mesh.inference.views.surface.preview import preview_of_field
 from image_to_mesh.inference.views.watch import PreviewMesh, Watch
 
 

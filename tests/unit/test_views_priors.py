@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import CameraArrays, ModelChoices
 from image_to_mesh.inference.engines import views as engine
-from image_to_mesh.inference.scene_depth import SceneDepth
-from image_to_mesh.inference.views import cut, priors
+from image_to_mesh.inference.networks.scene_depth import SceneDepth
+from image_to_mesh.inference.views import cut
 from image_to_mesh.inference.views.contracts import View, ViewsRequest
-from image_to_mesh.inference.views.stereo import DepthMap
+from image_to_mesh.inference.views.depth import priors
+from image_to_mesh.inference.views.depth.stereo import DepthMap
 
 HEIGHT, WIDTH = 96, 128
 CAMERA = CameraArrays(np.eye(4), 1.0, WIDTH, HEIGHT)

@@ -14,13 +14,13 @@ from image_to_mesh.inference.engines.views import refines
 from image_to_mesh.inference.errors import RunCancelled
 from image_to_mesh.inference.field.grid import GridField
 from image_to_mesh.inference.surface.topology import is_watertight
-from image_to_mesh.inference.views import contouring, photometric, rays, rendering
 from image_to_mesh.inference.views.contracts import SparsePoints, View, ViewsRequest
-from image_to_mesh.inference.views.fusion import Grid
 from image_to_mesh.inference.views.geometry import Frame, project
-from image_to_mesh.inference.views.photometric import Training, refine
-from image_to_mesh.inference.views.radiance import Radiance, contracted
-from image_to_mesh.inference.views.region import Region
+from image_to_mesh.inference.views.placement.region import Region
+from image_to_mesh.inference.views.surface import contouring, photometric, rays, rendering
+from image_to_mesh.inference.views.surface.fusion import Grid
+from image_to_mesh.inference.views.surface.photometric import Training, refine
+from image_to_mesh.inference.views.surface.radiance import Radiance, contracted
 
 CELLS = 28
 SMALL = Training(steps=60, rays=1024, side=64)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from image_to_mesh.inference.views import estimate, repeats
-from image_to_mesh.inference.views.colmap_files import ColmapModel
+from image_to_mesh.inference.views.cameras import estimate, repeats
+from image_to_mesh.inference.views.cameras.colmap_files import ColmapModel
 from image_to_mesh.inference.views.contracts import (
     PictureStatus,
     Solved,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import synthetic_orbit as synthetic
 from image_to_mesh.inference.contracts import CameraArrays
-from image_to_mesh.inference.views import region, subject
 from image_to_mesh.inference.views.contracts import Solved, SparsePoints, View
-from image_to_mesh.inference.views.focus import find_focus, ground_under
+from image_to_mesh.inference.views.outlines import subject
+from image_to_mesh.inference.views.placement import region
+from image_to_mesh.inference.views.placement.focus import find_focus, ground_under
 
 
 def silent(*_arguments: object) -> None:
@@ -146,8 +147,8 @@ def test_noise_is_no_subject(shots):
 
 
 def test_sides_are_placed_by_name_step_and_height():
+    from image_to_mesh.inference.views.cameras.turntable import turntable
     from image_to_mesh.inference.views.contracts import Photo
-    from image_to_mesh.inference.views.turntable import turntable
 
     mask = np.zeros((64, 64), np.float32)
     mask[16:48, 24:40] = 1

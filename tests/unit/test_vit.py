@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from image_to_mesh.inference.errors import RunCancelled
-from image_to_mesh.inference.models.vit import VisionTransformer, token_map
+from image_to_mesh.inference.models.backbones.vit import VisionTransformer, token_map
 from torch import Tensor
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_to_mesh.inference import convert, disk, fetch, hub_cache, installation, weights
-from image_to_mesh.inference.catalogue import ModelEntry, ModelFile
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
+from image_to_mesh.inference.hub import convert, disk, fetch, hub_cache, installation, weights
+from image_to_mesh.inference.hub.catalogue import ModelEntry, ModelFile
 from loopback_hub import COMMIT
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes

@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from inference.models.packed import SCALE, packed, unpacked
-from inference.models.residual import Residual
-from inference.models.two_sided import (
+from inference.models.bundled.packed import SCALE, packed, unpacked
+from inference.models.bundled.residual import Residual
+from inference.models.bundled.two_sided import (
     APPEARANCE,
     OBJECT,
     OBJECT_SIZE,
@@ -28,7 +28,7 @@ from inference.models.two_sided import (
     SCENE_SIZE,
     part_of,
 )
-from inference.models.two_sided_net import TwoSidedNet
+from inference.models.bundled.two_sided_net import TwoSidedNet
 
 PARTS = (OBJECT, PICTURE, APPEARANCE)
 YOUNGEST = ("core.e.2.2.", "mid_view.")  # what the files of "two-sided 1" lack

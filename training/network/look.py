@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.models.two_sided import WEIGHTS, ObjectGeometry, TwoSidedNetwork, load
+from inference.models.bundled.two_sided import WEIGHTS, ObjectGeometry, TwoSidedNetwork, load
 
 from ..pictures.sheet import tint
 from ..pictures.tracing import Camera, Tracer, look

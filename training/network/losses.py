@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from inference.models.two_sided_net import FRONT, LOG_DEPTH, MASK, NORMAL, THICKNESS
+from inference.models.bundled.two_sided_net import FRONT, LOG_DEPTH, MASK, NORMAL, THICKNESS
 
 from .batches import Batch
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from inference.models.two_sided import OBJECT, PICTURE
-from inference.models.two_sided_net import MAPS, TwoSidedNet
+from inference.models.bundled.two_sided import OBJECT, PICTURE
+from inference.models.bundled.two_sided_net import MAPS, TwoSidedNet
 
 from .batches import KEYS, Batch, plain_batch, training_batch
 from .export import initial_network

@@ -17,15 +17,15 @@ from numpy.random import Generator
 from safetensors.torch import load_file
 from torch import Tensor
 
-from inference.models.appearance import AppearanceDecoder, AppearanceMaps
-from inference.models.packed import unpacked
-from inference.models.residual import fold_batch_norm
-from inference.models.two_sided import (
+from inference.models.bundled.appearance import AppearanceDecoder, AppearanceMaps
+from inference.models.bundled.packed import unpacked
+from inference.models.bundled.residual import fold_batch_norm
+from inference.models.bundled.two_sided import (
     APPEARANCE,
     WEIGHTS,
     part_of,
 )
-from inference.models.two_sided_net import FRONT, THICKNESS, TwoSidedNet
+from inference.models.bundled.two_sided_net import FRONT, THICKNESS, TwoSidedNet
 
 from .appearance_batches import KEYS, AppearanceBatch, plain_batch, training_batch
 from .export import initial_network

@@ -1,0 +1,1 @@
+"""Downloadable networks on disk: what is on offer, fetching, checking, converting and keeping them."""

@@ -1,0 +1,1 @@
+"""What this computer can do: devices, memory, native libraries."""

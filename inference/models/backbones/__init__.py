@@ -1,0 +1,1 @@
+"""Layers and encoders that several networks are built on."""

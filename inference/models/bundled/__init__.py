@@ -1,0 +1,1 @@
+"""The built-in networks and their weights; no download needed."""

@@ -1,0 +1,1 @@
+"""Networks that separate the subject from its background."""

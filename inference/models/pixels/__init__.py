@@ -1,0 +1,1 @@
+"""Networks that make or complete pixels: upscaling and filling."""

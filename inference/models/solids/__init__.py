@@ -1,0 +1,1 @@
+"""Networks that draw a whole solid from one picture."""

@@ -1,0 +1,1 @@
+"""Which networks run, and one form for what they say."""

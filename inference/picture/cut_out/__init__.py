@@ -1,0 +1,1 @@
+"""Masks of the subject: from transparency, colours, a plain background or clicks; cleaned and refined."""

@@ -1,0 +1,1 @@
+"""Picture files: recognised, decoded within bounded memory, brought to upright 8-bit sRGB."""

@@ -1,0 +1,1 @@
+"""What a picture shows: found, chosen by the artist, and looked at closely."""

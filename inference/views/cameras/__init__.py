@@ -1,0 +1,1 @@
+"""Where the pictures were taken: read from files or estimated, with mirrors and repeats sorted out."""

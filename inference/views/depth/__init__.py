@@ -1,0 +1,1 @@
+"""A depth map for each view: from its neighbours, guessed by a network, filled."""

@@ -1,0 +1,1 @@
+"""The subject apart from its surroundings, in all views at once."""

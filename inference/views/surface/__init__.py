@@ -1,0 +1,1 @@
+"""The surface that the views share: fused, refined by volume rendering, previewed."""

@@ -1,0 +1,1 @@
+"""Seeing, picking and painting the cut-out of the subject."""

@@ -1,0 +1,1 @@
+"""Several photos or a video become one mesh."""

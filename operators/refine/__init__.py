@@ -1,0 +1,1 @@
+"""Changing a finished object: its shape, and other kinds of object made from it."""

@@ -1,0 +1,163 @@
+"""Shape a finished object again from what was kept with it."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import bpy
+
+from ...inference.contracts import Detail, Done, Reconstruction, RefineRequest
+from ...inference.errors import ImageToMeshError
+from ...inference.running.job import Job
+from .. import session
+from ..cursor import cursor_progress
+from ..scene.replace import refusal, replace_geometry
+from ..worker import Refining
+from . import live
+from .shaping import settings_of, shaping_of
+
+PREVIEW_TEXTURE = 512  # pixels; drawn within a second, and replaced by the fine result after it
+UNDO_NAME = "Refine"
+
+_refining: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """Puts the result into the object that asked for it, if that is still there."""
+
+    uid: int
+    request: RefineRequest
+    work: Refining
+    next_request: RefineRequest | None
+    use_undo_push: bool
+
+    def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
+        assert isinstance(result, Reconstruction)
+        obj = object_with(self.uid)
+        replace_geometry(obj, result, self.work.prepared)
+        if self.next_request is not None:
+            _start(self.uid, self.next_request, None)
+            return ()
+        if self.use_undo_push:
+            bpy.ops.ed.undo_push(message=UNDO_NAME)
+        faces = len(result.mesh.face_sizes)
+        return (f"{obj.name}: refined, {faces:,} faces, {seconds:.1f} s",)
+
+
+def is_refining() -> bool:
+    """Whether the running job is one of these."""
+    return _refining is not None and not _refining.join(0.0)
+
+
+def start(uid: int) -> None:
+    """Refine the object with ``session_uid`` ``uid``: a coarse preview, then the fine result.
+
+    Raises:
+        ImageToMeshError: When it is gone or cannot be refined now.
+    """
+    request = _request(object_with(uid))
+    if request.detail == "low" and request.texture_size <= PREVIEW_TEXTURE:
+        _start(uid, request, None)
+        return
+    preview = RefineRequest(request.archive, request.name, request.shaping, "low", PREVIEW_TEXTURE)
+    _start(uid, preview, request)
+
+
+def object_with(uid: int) -> bpy.types.Object:
+    """Find an object by Blender's number for it, which survives undo and renaming.
+
+    Raises:
+        ImageToMeshError: When it has been deleted.
+    """
+    for obj in bpy.data.objects:
+        if obj.session_uid == uid:
+            return obj
+    raise ImageToMeshError("The object was deleted, so there is nothing left to refine.")
+
+
+def refine_refusal(obj: bpy.types.Object | None) -> str | None:
+    """Why an object cannot be refined; None when it can."""
+    if obj is None or obj.type != "MESH":
+        return "Select an object that Image to Mesh has made"
+    if not settings_of(obj).archive:
+        return f"{obj.name} keeps nothing to refine from: only objects made of one picture do"
+    return refusal(obj)
+
+
+def _request(obj: bpy.types.Object) -> RefineRequest:
+    reason = refine_refusal(obj)
+    if reason is not None:
+        raise ImageToMeshError(f"{reason}.")
+    settings = settings_of(obj)
+    detail: Detail = settings.detail.lower()
+    archive = bytes(settings.archive)  # pyright: ignore[reportArgumentType]
+    return RefineRequest(archive, obj.name, shaping_of(obj), detail, settings.texture_size)
+
+
+def _start(uid: int, request: RefineRequest, after: RefineRequest | None) -> None:
+    global _refining
+    delivery = _Delivery(uid, request, Refining(), after, use_undo_push=True)
+    job = Job(request, delivery.work.run)
+    session.start(job, delivery.finish, _settings(request))
+    _refining = job
+
+
+def _settings(request: RefineRequest) -> dict[str, object]:
+    """What shapes the result, for the report."""
+    shaping = {
+        name: getattr(request.shaping, name) for name in request.shaping.__dataclass_fields__
+    }
+    return {"refine": shaping, "detail": request.detail, "texture_size": request.texture_size}
+
+
+class IMAGE_TO_MESH_OT_refine(bpy.types.Operator):
+    """Shape the active object again; no network runs.
+
+    Pressed as a button it shows a coarse preview at once and works on in the background. Called from
+    Python it waits for the result.
+    """
+
+    bl_idname = "image_to_mesh.refine"
+    bl_label = "Refine"
+    bl_description = (
+        "Shape the active object again with these settings. Transform, modifiers, material edits and"
+        " name stay; edits of the mesh itself are lost"
+    )
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        reason = session.busy_reason() or refine_refusal(context.active_object)
+        if reason is not None:
+            cls.poll_message_set(reason)
+        return reason is None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        try:
+            start(context.active_object.session_uid)
+        except ImageToMeshError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        started = time.perf_counter()
+        obj = context.active_object
+        assert obj is not None  # poll has looked
+        request = _request(obj)
+        delivery = _Delivery(obj.session_uid, request, Refining(), None, use_undo_push=False)
+        with cursor_progress(context) as show:
+            event = session.run(Job(request, delivery.work.run), show, _settings(request))
+        failed = session.conclude(event, delivery.finish, time.perf_counter() - started)
+        if failed is not None:
+            self.report({"ERROR"}, failed.message)
+        return {"FINISHED"} if isinstance(event, Done) and failed is None else {"CANCELLED"}
+
+
+def register() -> None:
+    live.register(start, is_refining)
