@@ -38,14 +38,8 @@ from image_to_mesh.inference.views.geometry import Frame
 from image_to_mesh.inference.views.photos.gather import Gathered, gather
 from image_to_mesh.inference.views.placement.region import Region, find_region
 from image_to_mesh.inference.views.surface.fusion import Evidence, Grid
-from image_to_mesh.inference.views.surface.shape import (
-    Measured,
-    Shape,
-    collected,
-    extract,
-    measure,
-    refined_shape,
-)
+from image_to_mesh.inference.views.surface.measuring import Measured, collected, measure
+from image_to_mesh.inference.views.surface.shape import Shape, extract, refined_shape
 from image_to_mesh.inference.views.watch import Watch
 from metrics import sample_surface
 
