@@ -10,13 +10,17 @@ import hashlib
 import re
 import unicodedata
 
-LONGEST_STEM = 200  # bytes of UTF-8; with every ending a name stays below 255, which all systems take
+LONGEST_STEM = (
+    200  # bytes of UTF-8; with every ending a name stays below 255, which all systems take
+)
 _DIGEST = 8  # characters that keep names apart after their ends were cut off
 _NAMELESS = "picture"
 _FORBIDDEN = frozenset('<>:"/\\|?*')  # on Windows; Blender takes a backslash for a slash everywhere
 # What turns the direction of writing, so that "gpj.exe" can look like "exe.jpg".
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9¹²³])", re.IGNORECASE
+)
 
 
 def shown(text: str) -> str:

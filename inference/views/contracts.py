@@ -83,6 +83,7 @@ class ViewsRequest:
         models: Which networks run.
         seed: Seed of every random choice.
         name: What the result is called; None takes the folder's or file's name.
+        ignored: Files of the folders that are no photos, such as earlier results.
     """
 
     inputs: tuple[Path | PicturePixels, ...] = ()
@@ -103,6 +104,7 @@ class ViewsRequest:
     models: ModelChoices = field(default_factory=ModelChoices)
     seed: int = 0
     name: str | None = None
+    ignored: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def log_path(folder: Path) -> Path:
         try:
             if stat.S_ISREG(path.lstat().st_mode):
                 return path
-        except FileNotFoundError:
+        except OSError:  # it is not there yet, or nothing can be: writing to it will tell
             return path
     return folder / LOG_NAME
 

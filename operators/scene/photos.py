@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inference.naming import shown
 from ...inference.views.contracts import KnownView, SparsePoints, View, ViewsReconstruction
 from .axes import blender_to_opencv_camera, opencv_to_blender_points
 from .build import Built, Prepared, add_reconstruction
@@ -84,6 +85,7 @@ def add_views(
         with_cameras: Add a camera for each photo; without, the scene must have its own.
         with_points: Add the sparse points, as an object that is not rendered.
     """
+    result = replace(result, name=shown(result.name))
     built = add_reconstruction(
         scene, view_layer, result, prepared.main, properties, use_matched_render=False
     )

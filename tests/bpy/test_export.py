@@ -128,7 +128,7 @@ def test_usd_textures_stay_beside_the_file(write):
 
 def test_obj_material_names_its_textures_without_folders(write):
     path, _record = write("OBJ")
-    lines = path.with_suffix(".mtl").read_text(encoding="utf-8").splitlines()
+    lines = path.with_name("chair_ä.mtl").read_text(encoding="utf-8").splitlines()
     maps = [line for line in lines if line.startswith("map_")]
     assert maps
     for line in maps:
