@@ -66,13 +66,13 @@ def token(stem: str) -> str:
     return f"_{word[1:]}" if word.startswith("-") else word
 
 
-def same_name_key(stem: str) -> str:
-    """Equal for stems whose files would be in each other's way.
+def on_disk(name: str) -> str:
+    """Equal for names that are one file on some system's disk.
 
-    Most systems' disks compare names without case, macOS without the difference between composed
-    and decomposed letters, and ``token`` is what textures are called.
+    Most compare names without case, macOS also without the difference between composed and
+    decomposed letters.
     """
-    return token(stem).casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _is_unshowable(c: str) -> bool:

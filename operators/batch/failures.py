@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +51,43 @@ def writing_to(folder: Path) -> Iterator[None]:
         raise OutputUnusable(
             f"{folder} cannot be used ({error.strerror or error}): choose another output folder."
         ) from error
+
+
+@contextmanager
+def refusals_as_errors() -> Iterator[None]:
+    """Have the system report a file that grows too large and a reader that has gone as errors.
+
+    By itself it ends the whole program, Blender included.
+    """
+    before = {}
+    for name in ("SIGXFSZ", "SIGPIPE"):
+        number = getattr(signal, name, None)
+        if number is not None and threading.current_thread() is threading.main_thread():
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def require_room(path: Path, size: int) -> None:
+    """Make sure that a file of so many bytes can be written.
+
+    For exporters that end the whole program when they cannot write.
+
+    Raises:
+        OSError: It cannot.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in {*_FULL, errno.EFBIG}:
+                raise
+    path.unlink()
 
 
 def number_in(text: str) -> int | None:

@@ -35,7 +35,7 @@ from ..request import request_from, settings_from
 from ..scene.build import Built, add_reconstruction
 from ..worker import Reconstructing, free_models
 from .export import write_result
-from .failures import OutputUnusable
+from .failures import OutputUnusable, refusals_as_errors
 from .formats import SUFFIXES
 from .inputs import files_behind, picture_fingerprint, pictures_in
 from .lock import lock_folder
@@ -155,6 +155,7 @@ def carry_out(
     outcomes: list[Outcome] = []
     pictures = ids_of(p for plan in plans for p in files_behind(plan.picture, plan.folder))
     with ExitStack() as stack:
+        stack.enter_context(refusals_as_errors())
         locks = {
             folder: stack.enter_context(lock_folder(folder))
             for folder in sorted({plan.folder for plan in plans})

@@ -19,6 +19,7 @@ from ...inference.contracts import MeshArrays, Reconstruction
 from ..scene.axes import BLENDER_TO_Y_UP, opencv_to_blender_camera
 from ..scene.build import Built
 from ..scene.mesh import colour_vertices
+from .failures import require_room
 from .fbx import without_folders
 from .names import texture_name
 from .staging import write_synced
@@ -131,6 +132,8 @@ def _name_textures(built: Built, inside: str) -> None:
     """
     for label, image in _images(built).items():
         image.filepath_raw = f"//{texture_name(inside, label)}"
+        for packed in image.packed_files:
+            packed.filepath = image.filepath_raw  # what the USD exporter goes by
 
 
 Writer = Callable[[Path, bpy.types.Scene, Built, Reconstruction], None]
@@ -213,6 +216,12 @@ def _write_fbx(path: Path, scene: bpy.types.Scene, built: Built, result: Reconst
 
 
 def _write_usd(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
+    mesh = built.object.data
+    assert isinstance(mesh, bpy.types.Mesh)
+    parts = len(mesh.vertices) + len(mesh.polygons) + len(mesh.loops)
+    textures = [image.packed_file.size for image in _images(built).values()]
+    # The most that the mesh takes before it is packed.
+    require_room(path, max((1 << 16) + 32 * parts, *textures, 0))
     bpy.ops.wm.usd_export(filepath=str(path), export_materials=True, export_animation=False)
 
 

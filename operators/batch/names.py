@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...inference.errors import OutputError
-from ...inference.naming import LONGEST_STEM, safe_stem, same_name_key, shown, token
+from ...inference.naming import LONGEST_STEM, on_disk, safe_stem, shown, token
 from ..scene.material import MAPS
 
 LONGEST_PATH = 1000  # bytes; Blender cuts paths at 1024, and would write somewhere else
@@ -42,18 +42,18 @@ def plan_outputs(pictures: Sequence[Path], folder: Path) -> list[Plan]:
     """
     require_usable(folder)
     stems = [safe_stem(picture.stem) for picture in pictures]
-    counts = Counter(map(same_name_key, stems))
+    counts = Counter(map(on_disk, stems))
     taken: set[str] = set()
     pictures_there = _names_in(folder, pictures)
     plans = []
     for picture, name in zip(pictures, stems, strict=True):
         stem = name
-        if counts[same_name_key(name)] > 1:
-            stem = f"{name}_{safe_stem(picture.suffix.lower())}" if picture.suffix else name
+        if counts[on_disk(name)] > 1 and picture.suffix:
+            stem = f"{name}_{safe_stem(picture.suffix.lower())}"
         candidate, number = stem, 2
-        while same_name_key(candidate) in taken or _texture_keys(candidate) & pictures_there:
+        while on_disk(token(candidate)) in taken or _texture_keys(candidate) & pictures_there:
             candidate, number = f"{stem}_{number}", number + 1
-        taken.add(same_name_key(candidate))
+        taken.add(on_disk(token(candidate)))
         plans.append(Plan(picture, folder, candidate))
     return plans
 
