@@ -232,6 +232,8 @@ class Solved:
         notes: Sentences about all cameras for the artist.
         mirrors: That the pictures show, in the source world; points seen in them are not in
             ``points``.
+        ahead: (3,) unit vector in the source world along which one looks at the subject's front;
+            None when it is the first picture that shows the front.
     """
 
     poses: dict[str, Pose]
@@ -244,6 +246,7 @@ class Solved:
     doubts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
+    ahead: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

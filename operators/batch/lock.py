@@ -64,10 +64,12 @@ def lock_folder(folder: Path) -> Iterator[FolderLock]:
     try:
         yield FolderLock(folder, is_certain, file)
     finally:
-        with suppress(OSError):  # while it is still locked; Windows deletes no open file
-            if _is_file_at(file, path):
-                path.unlink()
-        os.close(file)
+        try:
+            with suppress(OSError):  # while it is still locked; Windows deletes no open file
+                if _is_file_at(file, path):
+                    path.unlink()
+        finally:
+            os.close(file)
         if sys.platform == "win32":
             with suppress(OSError):
                 path.unlink()
