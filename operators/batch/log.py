@@ -45,12 +45,17 @@ def append(folder: Path, record: Mapping[str, object]) -> None:
         with os.fdopen(file, "rb+", buffering=0) as log:
             if not stat.S_ISREG(os.fstat(log.fileno()).st_mode):
                 raise OSError(f"{LOG_NAME} is no file")
-            if log.seek(0, os.SEEK_END) > 0:
+            size = log.seek(0, os.SEEK_END)
+            if size > 0:
                 log.seek(-1, os.SEEK_END)
                 if log.read(1) != b"\n":  # an earlier run was killed amid its line
                     line = b"\n" + line
-            while line:
-                line = line[log.write(line) or 0 :]
+            try:
+                while line:
+                    line = line[log.write(line) or 0 :]
+            except OSError:
+                log.truncate(size)  # no half line
+                raise
 
 
 def _json_line(record: Mapping[str, object]) -> str:
