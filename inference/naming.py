@@ -42,9 +42,7 @@ def safe_stem(text: str) -> str:
         At most ``LONGEST_STEM`` bytes of UTF-8, never empty, never hidden, without separators.
     """
     kept = "".join("_" if c in _FORBIDDEN or _is_unshowable(c) else c for c in text)
-    stem = kept.lstrip(" .").rstrip(" .")  # hidden on Unix; cut off by Windows
-    if not stem.strip("_"):
-        stem = _NAMELESS
+    stem = kept.strip(" .") or _NAMELESS  # hidden on Unix in front; cut off by Windows at the end
     if _RESERVED.fullmatch(stem.partition(".")[0].rstrip()):
         stem = f"_{stem}"
     if len(stem.encode()) > LONGEST_STEM:
