@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,11 +45,16 @@ class PreparedViews:
         """Encode pictures that have no file; takes a while, so never call it on the main thread."""
         photos = [
             None
-            if view.path is not None and view.path.is_file()
+            if view.path is not None and _is_readable(view.path)
             else PngImage.from_pixels(_shrunk(view.pixels))
             for view in result.views
         ]
         return cls(Prepared.from_reconstruction(result), tuple(photos))
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether Blender finds a file itself: it takes a backslash in a name for a slash."""
+    return path.is_file() and (os.sep == "\\" or "\\" not in str(path))
 
 
 def _shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -88,7 +88,8 @@ def main() -> None:
             kill_before(job["die_at"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.get("limit", hard), hard))
         status = run_cli(job["argv"])
-        print(f"\nstatus {status}", flush=True)
+        sys.stdout.write(f"\nstatus {status}\n")
+        sys.stdout.flush()
     os._exit(0)
 
 

@@ -51,7 +51,7 @@ def convert(folder, output, file_format, **options):
     return [o.status for o in carry_out(plans, of_pictures(request), file_format, **options)]
 
 
-def killed(monkeypatch, step, run):
+def killed(monkeypatch, step, run, *arguments, **options):
     """Run until just before the n-th change of the disk; whether it came so far."""
     done = 0
 
@@ -69,7 +69,7 @@ def killed(monkeypatch, step, run):
         for module, name in STEPS:
             patch.setattr(module, name, mortal(getattr(module, name)))
         try:
-            run()
+            run(*arguments, **options)
         except Death:
             return True
     return False
@@ -95,7 +95,7 @@ def test_a_first_run_that_is_killed_is_finished_by_the_next(
     for step in range(1, 1000):
         output = tmp_path / f"out{step}"
         output.mkdir()
-        if not killed(monkeypatch, step, lambda: convert(one, output, file_format)):
+        if not killed(monkeypatch, step, convert, one, output, file_format):
             break
         assert_true_records(output)
         statuses = convert(one, output, file_format)
@@ -121,7 +121,7 @@ def test_replacing_that_is_killed_leaves_no_old_record_beside_a_new_file(
         shutil.copytree(first, output)
         pipeline.change = larger
         old = (output / "a.ply").read_bytes()
-        if not killed(monkeypatch, step, lambda: convert(one, output, "ply", overwrite=True)):
+        if not killed(monkeypatch, step, convert, one, output, "ply", overwrite=True):
             break
         assert_true_records(output)
         # Resuming without leave to overwrite is not blocked, and keeps what is there.
@@ -171,7 +171,7 @@ def commit_halfway(pipeline, folder, output, monkeypatch):
     for step in range(1, 1000):
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        assert killed(monkeypatch, step, lambda: convert(folder, output, "obj"))
+        assert killed(monkeypatch, step, convert, folder, output, "obj")
         if list(output.glob(f"{staging.READY}*")):
             return
     raise AssertionError

@@ -44,7 +44,7 @@ def test_no_name_leaves_the_folder_or_stops_the_batch(pipeline, deep, capsys, fi
     suffix = formats.SUFFIXES[file_format]
     for above in (deep, deep.parent, output):
         (above / f"precious{suffix}").write_text("precious")
-    before = {path: data for path, data in contents(deep.parents[1]).items()}
+    before = contents(deep.parents[1])
     hidden = str(pictures / r"..\..\precious.png")  # passed over in a folder, unless it is named
     arguments = [str(pictures), hidden, "-o", str(output), "--format", file_format]
     assert run_cli(arguments) == 0
@@ -119,7 +119,9 @@ def test_a_folder_with_a_backslash_is_refused(pipeline, deep, capsys):
     assert run_cli([str(deep / "a.png"), "-o", str(deep / r"..\out")]) == 1
     assert "has a backslash in its name" in capsys.readouterr().err
     assert run_cli([str(deep / "a.png"), "-o", str(deep / r"a\b.blend")]) == 0
-    assert (deep / r"a\b.blend").is_file()  # the name is the artist's own, and Blender never sees it
+    assert (
+        deep / r"a\b.blend"
+    ).is_file()  # the name is the artist's own, and Blender never sees it
     assert [p.name for p in deep.parent.iterdir()] == [deep.name]
 
 

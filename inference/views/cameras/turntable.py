@@ -13,9 +13,7 @@ from ..contracts import Lens, Photo, Pose, Solved, SparsePoints, ViewsRequest
 
 FOV = math.radians(25.0)  # of unknown cameras: views of a thing from its sides are nearly parallel
 FILL = 0.9  # assumed share of the picture's height between the thing's outermost points
-TAKEN_AS_SIDES = (
-    "The pictures do not overlap, so they were taken for views from the sides that they are named after."
-)
+TAKEN_AS_SIDES = "The pictures do not overlap, so they were taken for views from the sides that they are named after."
 _SIDES = {
     "front": 0.0,
     "right": 90.0,
