@@ -90,7 +90,11 @@ def _angles(photos: Sequence[Photo], step: float | None) -> list[float]:
     apart = 360.0 / len(photos) if step is None else math.degrees(step)
     steps = [-apart * index for index in range(len(photos))]
     # One name tells where the turn begins; a word in many names says nothing.
-    sides = [(side, at) for side, at in zip(named, steps, strict=True) if given.count(side) == 1]
+    sides = [
+        (side, at)
+        for side, at in zip(named, steps, strict=True)
+        if side is not None and given.count(side) == 1
+    ]
     first = next((side - at for side, at in sorted(sides)), 0.0)
     return [first + at for at in steps]
 
