@@ -19,6 +19,7 @@ from ..inference.contracts import (
     Request,
 )
 from ..inference.errors import ImageToMeshError, PictureError
+from ..inference.naming import shown
 from ..inference.running.job import Job
 from . import session
 from .cursor import cursor_progress
@@ -121,7 +122,7 @@ def provenance(result: Reconstruction, request: Request) -> dict[str, str]:
 
 def picture_name(source: PictureFile | PicturePixels) -> str:
     """What the artist calls the picture."""
-    return source.path.name if isinstance(source, PictureFile) else source.name
+    return shown(source.path.name if isinstance(source, PictureFile) else source.name)
 
 
 def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[str, ...]:
