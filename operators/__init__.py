@@ -11,6 +11,7 @@ from .photos import batch as photo_batch
 from .photos import finish_now, listing, reconstruct, scale
 from .photos import options as photo_options
 from .refine import derive, live, refine, shaping
+from .view import onlooker
 
 CLASSES = (
     generate.IMAGE_TO_MESH_OT_generate,
@@ -42,6 +43,7 @@ def register() -> None:
     refine.register()
     photo_options.register()
     session.register()
+    onlooker.register()
     cancel.register()
     import_picture.register()
     command.register()
@@ -52,6 +54,7 @@ def unregister() -> None:
     import_picture.unregister()
     cancel.unregister()
     live.unregister()
+    onlooker.unregister()
     session.unregister()
     photo_options.unregister()
     shaping.unregister()

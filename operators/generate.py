@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
-from mathutils import Vector
+from mathutils import Matrix
 
 from ..inference.contracts import (
     Done,
@@ -36,6 +36,8 @@ from .request import (
 from .scene.build import add_reconstruction
 from .target import Target
 from .versions import extension_version
+from .view.onlooker import Onlooker
+from .view.place import ORIGIN, Anchor, Placed, anchor, settle
 from .worker import Reconstructing
 
 UNDO_NAME = "Image to Mesh"
@@ -53,6 +55,8 @@ class Delivery:
         use_matched_render: Whether a scene's render follows the matched camera.
         variants: How many results are wanted, each of its own seed.
         number: Which of them this is, from 0; they stand side by side.
+        place: Where it goes.
+        onlooker: The view that is shown the result; None when nobody looks.
     """
 
     request: Request
@@ -61,6 +65,8 @@ class Delivery:
     use_matched_render: bool
     variants: int = 1
     number: int = 0
+    place: Anchor = ORIGIN
+    onlooker: Onlooker | None = None
 
     def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         """Build the data-blocks and sum them up in lines for the artist."""
@@ -78,11 +84,17 @@ class Delivery:
         if result.archive is not None:
             detail, size = self.request.detail.upper(), self.request.texture_size
             shaping.keep(built.object, result.archive, detail, size, self.request.shaping)
-        if self.number:
-            aside = Vector((SPACING * self.number * self.request.size_m, 0.0, 0.0))
-            built.object.location += aside
-            built.camera.location += aside
+        settle(self._own_place(), view_layer, built.object, built.companions())
+        if self.onlooker is not None:
+            self.onlooker.look_at(scene, built.object)
         return summary(result, seconds, is_matched)
+
+    def _own_place(self) -> Anchor:
+        """Where this variant goes; those that step aside find their places by themselves."""
+        if self.place.steps_aside or not self.number:
+            return self.place
+        aside = Matrix.Translation((SPACING * self.number * self.request.size_m, 0.0, 0.0))
+        return anchor(Matrix(self.place.matrix) @ aside, steps_aside=False)
 
     def following(self, result: session.Result) -> "Delivery | None":
         """The next variant after ``result``; None when there are enough, or all would be alike."""
@@ -139,12 +151,14 @@ def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[s
     return (*lines, *result.notes)
 
 
-class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
+class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, Placed, bpy.types.Operator):
     """Turn the chosen picture into a textured mesh.
 
     Pressed as a button it works in the background, and whatever is not given comes from the panel.
+    The result arrives at the 3D cursor, beside what is there, and the view turns to it.
     Called from Python it waits for the result, which becomes the active object; given a picture it
-    uses the arguments alone, and without one it does what the button would.
+    uses the arguments alone, and without one it does what the button would. It then stands exactly at
+    ``location``, the world's origin unless given, whatever is there, and no view changes.
     """
 
     bl_idname = "image_to_mesh.generate"
@@ -195,10 +209,12 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         self._take_from_panel(context)
         try:
             delivery = self._delivery(context)
+            onlooker = Onlooker.of(context)
+            place = self.cursor_anchor(context, onlooker)
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        delivery.start()
+        replace(delivery, place=place, onlooker=onlooker).start()
         return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -245,5 +261,10 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         request = request_from(self, source, mask, device)
         work = Reconstructing(keeps_models=self.variants > 1)
         return Delivery(
-            request, Target.of(context), work, self.use_matched_render, variants=self.variants
+            request,
+            Target.of(context),
+            work,
+            self.use_matched_render,
+            variants=self.variants,
+            place=self.given_anchor(context),
         )

@@ -231,8 +231,8 @@ class ReconstructionOptions:
     use_matched_render: BoolProperty(
         name="Match Render",
         description="For scenes: render through the matched camera at the picture's size, so that"
-        " a render overlays the picture. Objects never change the render settings",
-        default=True,
+        " a render overlays the picture. Without it your camera and render size stay as they are",
+        default=False,
         options={"SKIP_SAVE"},
     )
     cut_out_model: EnumProperty(

@@ -6,14 +6,19 @@
 import importlib.util
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..inference.contracts import Failed, Progress
 from ..inference.hub import weights
 from ..inference.hub.catalogue import TASKS, ModelEntry, models_for
 from ..operators import session
 from ..operators.options import DEVICES
-from ..operators.preferences import default_models_folder, models_folder, network_refusal
+from ..operators.preferences import (
+    RESULT_SHADINGS,
+    default_models_folder,
+    models_folder,
+    network_refusal,
+)
 
 ROOT_PACKAGE = __name__.rsplit(".", 2)[0]  # bl_ext.<repository>.image_to_mesh
 NEEDED = {"torch": "PyTorch", "cv2": "OpenCV", "safetensors": "safetensors"}
@@ -58,6 +63,18 @@ class ImageToMeshPreferences(bpy.types.AddonPreferences):
         items=DEVICES,
         default="AUTO",
     )
+    use_frame_result: BoolProperty(
+        name="Frame the Result",
+        description="Turn the 3D view that a run was started from to its result",
+        default=True,
+    )
+    result_shading: EnumProperty(
+        name="Show the Result",
+        description="Switch a 3D view from grey Solid shading to this when the first result arrives in"
+        " it; what you choose afterwards stays",
+        items=RESULT_SHADINGS,
+        default="TEXTURE",
+    )
     models_folder: StringProperty(
         name="Models Folder",
         description="Where networks that you download are kept; empty means Blender's folder for"
@@ -71,6 +88,8 @@ class ImageToMeshPreferences(bpy.types.AddonPreferences):
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(self, "device")
+        column.prop(self, "use_frame_result")
+        column.prop(self, "result_shading")
         column.prop(self, "models_folder", placeholder=default_models_folder())
         _draw_models(layout)  # pyright: ignore[reportArgumentType]
         missing = missing_packages()

@@ -69,7 +69,9 @@ def box() -> Box:
     box = Box(Path(folder))
     shutil.rmtree(box.shared, ignore_errors=True)
     (box.shared / "home").mkdir(parents=True)
-    shutil.copy(HERE / "driver.py", box.shared)
+    for path in (HERE / "driver.py", HERE / "acting.py"):
+        shutil.copy(path, box.shared)
+    shutil.copytree(HERE / "scenarios", box.shared / "scenarios")
     shutil.copy(HERE.parent / "loopback_hub.py", box.shared)
     shutil.copy(PICTURE, box.shared / "picture.png")
     return box
@@ -146,6 +148,37 @@ def test_button_makes_a_mesh_that_one_undo_removes(play) -> None:
     assert abs(played.facts["lowest_z"]) < 1e-3
     assert played.facts["gaps_ms"]["p99"] < HESITATION_MS, played.facts["longest_ms"]
     assert played.facts["gaps_ms"]["max"] < FREEZE_MS, played.facts["longest_ms"]
+
+
+def test_the_first_minute_shows_its_results(play) -> None:
+    """From the start-up scene as Blender ships it."""
+    facts = play("first_minute").facts
+    assert facts["start"] == [["Camera", "Cube", "Light"], "SOLID", "MATERIAL"]
+    assert [row["engine"] for row in facts["rows"]] == ["object", "object", "scene"]
+    for row in facts["rows"]:
+        assert row["inside_of"] == []
+        assert row["is_selected"]
+        assert row["seen"][0]
+        assert row["seen"][1] > 0.3
+        assert abs(row["lowest_z"]) < 0.02
+        assert row["camera_error"] < 0.5
+    shadings = [row["shading"] for row in facts["rows"]]
+    assert shadings == [["SOLID", "TEXTURE"], ["SOLID", "MATERIAL"], ["SOLID", "MATERIAL"]]  # once
+    assert facts["render_is_kept"]
+    assert facts["after_undo"] is False
+    assert facts["view_after_undo"] is True
+
+
+def test_add_mesh_follows_the_cursor_and_align_as_primitives_do(play) -> None:
+    placed = play("cursor_align").facts["placed"]
+    assert set(placed) == {"WORLD", "CURSOR", "VIEW"}
+    assert max(placed.values()) < 1e-4
+
+
+def test_the_view_is_left_alone_when_the_preferences_say_so(play) -> None:
+    facts = play("quiet_view").facts
+    assert facts["view_is_kept"]
+    assert facts["shading"] == ["SOLID", "MATERIAL"]
 
 
 def test_esc_cancels_within_a_second(play) -> None:
