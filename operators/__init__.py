@@ -6,7 +6,7 @@ import bpy
 
 from . import cancel, command, copy_report, generate, import_picture, models, session
 from .batch import folder
-from .cut_out import check, pick
+from .cut_out import belonging, check, pick, tinted
 from .photos import batch as photo_batch
 from .photos import finish_now, listing, reconstruct, scale
 from .photos import options as photo_options
@@ -19,6 +19,7 @@ CLASSES = (
     finish_now.IMAGE_TO_MESH_OT_finish_now,
     check.IMAGE_TO_MESH_OT_check_cutout,
     check.IMAGE_TO_MESH_OT_new_mask,
+    check.IMAGE_TO_MESH_OT_edit_mask,
     pick.IMAGE_TO_MESH_OT_pick_subject,
     copy_report.IMAGE_TO_MESH_OT_copy_report,
     import_picture.IMAGE_TO_MESH_OT_import_picture,
@@ -39,6 +40,8 @@ CLASSES = (
 def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    belonging.register()
+    tinted.register()
     shaping.register()
     refine.register()
     photo_options.register()
@@ -58,5 +61,7 @@ def unregister() -> None:
     session.unregister()
     photo_options.unregister()
     shaping.unregister()
+    tinted.unregister()
+    belonging.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

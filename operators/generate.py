@@ -22,12 +22,12 @@ from ..inference.errors import ImageToMeshError, PictureError
 from ..inference.running.job import Job
 from . import session
 from .cursor import cursor_progress
+from .cut_out.belonging import WITH_MASK, checked_mask
 from .options import DEVICES, OPTION_NAMES, ReconstructionOptions, variants_property
 from .preferences import chosen_device
 from .refine import shaping
 from .request import (
     image_named,
-    mask_from_image,
     request_from,
     settings_from,
     source_from_image,
@@ -246,7 +246,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, Placed, bpy.types.Operato
                 setattr(self, name, getattr(panel, name))
         if not self.filepath and not self.image:
             self.image = panel.picture.name if panel.picture is not None else ""
-            if not self.mask and panel.mask is not None and self.cut_out in {"AUTO", "MASK"}:
+            if not self.mask and panel.mask is not None and self.cut_out in WITH_MASK:
                 self.mask = panel.mask.name
 
     def _delivery(self, context: bpy.types.Context) -> Delivery:
@@ -256,7 +256,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, Placed, bpy.types.Operato
             source = source_from_image(image_named(self.image))
         else:
             raise PictureError("No picture is chosen: open one in the Image to Mesh tab first.")
-        mask = mask_from_image(image_named(self.mask)) if self.mask else None
+        mask = checked_mask(self.mask, self.image) if self.mask else None
         device = chosen_device(self.device)
         request = request_from(self, source, mask, device)
         work = Reconstructing(keeps_models=self.variants > 1)

@@ -12,6 +12,7 @@ import bpy
 
 from ..inference.contracts import Cancelled, Failed, Progress
 from ..operators import session
+from ..operators.cut_out.belonging import mask_refusal, true_preview
 
 PIXELS_PER_LETTER = 7.0  # of Blender's interface font at a scale of 1, a little generous
 THUMBNAIL_SCALE = 8.0
@@ -65,12 +66,19 @@ class IMAGE_TO_MESH_PT_cut_out(_SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.enabled = settings.cut_out in {"AUTO", "MASK"}
         row.template_ID(settings, "mask", open="image.open", text="Mask")
+        if row.enabled and settings.mask is not None and settings.picture is not None:
+            refusal = mask_refusal(settings.mask, settings.picture)
+            if refusal is not None:
+                draw_wrapped(layout, context, refusal, icon="ERROR")  # pyright: ignore[reportArgumentType]
         buttons = layout.column(align=True)
         buttons.operator("image_to_mesh.check_cutout", icon="HIDE_OFF")
         buttons.operator("image_to_mesh.pick_subject", icon="RESTRICT_SELECT_OFF")
-        buttons.operator("image_to_mesh.new_mask", icon="BRUSH_DATA")
-        if settings.cutout_preview is not None:
-            icon = bpy.types.UILayout.icon(settings.cutout_preview)
+        row = buttons.row(align=True)
+        row.operator("image_to_mesh.new_mask", icon="BRUSH_DATA")
+        row.operator("image_to_mesh.edit_mask", icon="GREASEPENCIL", text="Edit")
+        preview = true_preview(settings)
+        if preview is not None:
+            icon = bpy.types.UILayout.icon(preview)
             layout.template_icon(icon_value=icon, scale=THUMBNAIL_SCALE)
 
 

@@ -197,13 +197,12 @@ def test_new_mask_is_the_cut_out_ready_to_paint(pipeline, window):
     assert bpy.context.scene.image_to_mesh.mask is None
 
 
-def test_new_mask_does_not_start_from_the_old_one(pipeline):
+def test_the_panel_shows_why_a_mask_is_refused():
     settings = bpy.context.scene.image_to_mesh
     settings.picture = bpy.data.images.new("chair", 30, 40)
-    settings.mask = bpy.data.images.new("old", 3, 4)
-    bpy.ops.image_to_mesh.new_mask()
-    bpy.ops.image_to_mesh.check_cutout()
-    assert [r.mask is None for r in pipeline.requests] == [True, False]
+    settings.mask = bpy.data.images.new("small", 16, 16)
+    text = " ".join(draw(sidebar.IMAGE_TO_MESH_PT_cut_out).texts)
+    assert "small has 16 x 16 pixels" in text
 
 
 def test_cut_out_failures_are_told(pipeline, window):

@@ -117,6 +117,8 @@ def find_button(operator: str, across: float = 0.4) -> Iterator[float]:
     area, sidebar = view()
     manager = bpy.context.window_manager
     x = sidebar.x + sidebar.width * across
+    mouse("MOUSEMOVE", "NOTHING", area.x + area.width * 0.3, area.y + area.height * 0.5)
+    yield 0.3  # the button that was under the mouse lets go
     for y in range(sidebar.y + sidebar.height - 8, sidebar.y + 10, -8):
         mouse("MOUSEMOVE", "NOTHING", x, y)
         yield 0.03
