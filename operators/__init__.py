@@ -11,7 +11,7 @@ from .photos import batch as photo_batch
 from .photos import finish_now, listing, reconstruct, scale
 from .photos import options as photo_options
 from .refine import derive, live, refine, shaping
-from .view import onlooker
+from .view import message, onlooker, status_bar
 
 CLASSES = (
     generate.IMAGE_TO_MESH_OT_generate,
@@ -22,6 +22,7 @@ CLASSES = (
     check.IMAGE_TO_MESH_OT_edit_mask,
     pick.IMAGE_TO_MESH_OT_pick_subject,
     copy_report.IMAGE_TO_MESH_OT_copy_report,
+    message.IMAGE_TO_MESH_OT_show_message,
     import_picture.IMAGE_TO_MESH_OT_import_picture,
     import_picture.IMAGE_TO_MESH_FH_picture,
     folder.IMAGE_TO_MESH_OT_batch,
@@ -47,6 +48,7 @@ def register() -> None:
     photo_options.register()
     session.register()
     onlooker.register()
+    status_bar.register()
     cancel.register()
     import_picture.register()
     command.register()
@@ -59,6 +61,7 @@ def unregister() -> None:
     live.unregister()
     onlooker.unregister()
     session.unregister()
+    status_bar.unregister()
     photo_options.unregister()
     shaping.unregister()
     tinted.unregister()

@@ -117,7 +117,9 @@ class Delivery:
     def start(self) -> None:
         """Begin in the background."""
         job = Job(self.request, self.work.run)
-        session.start(job, self.finish_with_undo_step, settings_from(self.request))
+        title = picture_name(self.request.source)
+        settings = settings_from(self.request)
+        session.start(job, self.finish_with_undo_step, settings, title=title)
 
 
 def provenance(result: Reconstruction, request: Request) -> dict[str, str]:

@@ -80,7 +80,8 @@ class _ModelOperator(session.WhileIdle):
         started = time.perf_counter()
         job, settings = Job(task, run), {"model": task.entry.id}
         if not wait:
-            session.start(job, _told, settings, f"{task.entry.label} is being {work}")
+            label = task.entry.label
+            session.start(job, _told, settings, f"{label} is being {work}", title=label)
             return {"FINISHED"}
         with cursor_progress(context) as progress:
             event = session.run(job, progress, settings)

@@ -14,7 +14,7 @@ from ..inference.networks.choice import Choice, Kind, choose_all
 from ..operators.options import ReconstructionOptions
 from ..operators.photos.options import ImageToMeshPhotos
 from ..operators.preferences import models_folder, preferred_device
-from .sidebar import draw_wrapped
+from .progress import draw_wrapped
 
 SHOWN: tuple[Task, ...] = ("cut-out", "pick", "depth", "object", "upscale", "inpaint")
 KINDS: dict[str, Kind] = {"AUTO": "unknown", "OBJECT": "object", "SCENE": "scene"}

@@ -13,9 +13,8 @@ import bpy
 import bpy.utils.previews
 
 from ..inference.views.contracts import VIDEO_EXTENSIONS
-from ..operators import session
 from .networks import draw_choice, views_choice
-from .sidebar import draw_progress, draw_wrapped
+from .progress import draw_run, draw_wrapped
 
 ICONS = {"NEW": "BLANK1", "USED": "CHECKMARK", "REMARK": "INFO", "LEFT_OUT": "ERROR"}
 MOST_REMARKS = 8
@@ -74,13 +73,12 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         side.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
         side.separator()
         side.operator("image_to_mesh.clear_photos", text="", icon="X")
-        if session.is_running():
-            draw_progress(layout)
-        else:
-            button = layout.row()
-            button.scale_y = 1.4
-            button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
-            button.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+
+        def draw_button(place: bpy.types.UILayout) -> None:
+            place.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
+            place.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+
+        draw_run(layout, context, draw_button, ("Add photos of one thing or place, or a video.",))
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False

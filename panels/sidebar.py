@@ -5,16 +5,11 @@
 
 from __future__ import annotations
 
-import textwrap
-from typing import Literal
-
 import bpy
 
-from ..inference.contracts import Cancelled, Failed, Progress
-from ..operators import session
 from ..operators.cut_out.belonging import mask_refusal, true_preview
+from .progress import draw_run, draw_wrapped
 
-PIXELS_PER_LETTER = 7.0  # of Blender's interface font at a scale of 1, a little generous
 THUMBNAIL_SCALE = 8.0
 
 
@@ -34,21 +29,24 @@ class IMAGE_TO_MESH_PT_main(_SidebarPanel, bpy.types.Panel):
         layout.template_ID_preview(
             settings, "picture", open="image.open", rows=3, cols=6, hide_buttons=False
         )
-        if settings.picture is None:
-            layout.label(text="Open or choose a picture", icon="INFO")
         layout.row().prop(settings, "engine", expand=True)
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(settings, "detail")
-        if session.is_running():
-            draw_progress(layout)  # pyright: ignore[reportArgumentType]
-        else:
-            button = layout.row()
-            button.scale_y = 1.6
-            button.context_pointer_set("image_to_mesh_panel", settings)  # lets poll tell why
-            button.operator("image_to_mesh.generate", icon="MESH_MONKEY")
-            _draw_news(layout, context)  # pyright: ignore[reportArgumentType]
+
+        def draw_button(row: bpy.types.UILayout) -> None:
+            row.context_pointer_set("image_to_mesh_panel", settings)  # lets poll tell why
+            row.operator("image_to_mesh.generate", text="Make Mesh", icon="MESH_MONKEY")
+
+        draw_run(layout, context, draw_button, _hints(settings.picture))  # pyright: ignore[reportArgumentType]
+
+
+def _hints(picture: bpy.types.Image | None) -> tuple[str, ...]:
+    """What the artist is told before the first run."""
+    if picture is None:
+        return ("Open or choose a picture, or drop one into the view.",)
+    return (f"{picture.name}, {picture.size[0]} x {picture.size[1]} pixels",)
 
 
 class IMAGE_TO_MESH_PT_cut_out(_SidebarPanel, bpy.types.Panel):
@@ -107,42 +105,3 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         filling.enabled = not settings.is_solid
         filling.prop(settings, "use_fill_behind")
         scene_only.prop(settings, "use_matched_render")
-
-
-def draw_progress(layout: bpy.types.UILayout) -> None:
-    """How far the running job is, and the buttons that end it."""
-    event = session.last_event
-    progress = event if isinstance(event, Progress) else Progress(0.0, "Starting")
-    layout.progress(factor=progress.fraction, type="BAR", text=progress.stage)
-    row = layout.row(align=True)
-    row.operator("image_to_mesh.cancel", icon="CANCEL")
-    if session.can_finish():
-        row.operator("image_to_mesh.finish_now", icon="CHECKMARK")
-
-
-def _draw_news(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    event = session.last_event
-    if isinstance(event, Failed):
-        box = layout.box()
-        draw_wrapped(box, context, event.message, icon="ERROR")
-        box.operator("image_to_mesh.copy_report", icon="COPYDOWN")
-    elif isinstance(event, Cancelled):
-        layout.label(text="Cancelled", icon="INFO")
-    elif session.last_summary:
-        box = layout.box()
-        for index, line in enumerate(session.last_summary):
-            draw_wrapped(box, context, line, icon="BLANK1" if index else "CHECKMARK")
-
-
-def draw_wrapped(
-    layout: bpy.types.UILayout,
-    context: bpy.types.Context,
-    text: str,
-    icon: Literal["ERROR", "CHECKMARK", "BLANK1"],
-) -> None:
-    """Labels do not wrap by themselves and would cut a long sentence short."""
-    scale = context.preferences.system.ui_scale
-    letters = int(context.region.width / scale / PIXELS_PER_LETTER) - 6
-    column = layout.column(align=True)
-    for index, line in enumerate(textwrap.wrap(text, max(letters, 16))):
-        column.label(text=line, icon="BLANK1" if index else icon)

@@ -132,7 +132,7 @@ class _CutOutOperator(WithPicture):
 
         job, settings = Job(request, work.run), settings_from(request)
         if not wait:
-            session.start(job, finish, settings)
+            session.start(job, finish, settings, title=panel.picture.name)
             return {"INTERFACE"}
         with cursor_progress(context) as progress:
             event = session.run(job, progress, settings)

@@ -192,7 +192,8 @@ class IMAGE_TO_MESH_OT_pick_subject(WithPicture, bpy.types.Operator):
             return
         work = _PickWork(keeps_models=True)  # so that the next click is answered at once
         finish = _finisher(work, context, self._replace_made)
-        session.start(Job(request, work.run), finish, settings_from(request))
+        title = context.scene.image_to_mesh.picture.name
+        session.start(Job(request, work.run), finish, settings_from(request), title=title)
 
     def _show_upright(self, context: bpy.types.Context) -> None:
         """Show the picture as the networks see it: Blender does not turn photos upright."""
@@ -206,7 +207,8 @@ class IMAGE_TO_MESH_OT_pick_subject(WithPicture, bpy.types.Operator):
             show_preview(target.find()[0], asked, result, work.preview)
             return (HELP,)
 
-        session.start(Job(request, work.run), finish, settings_from(request))
+        title = context.scene.image_to_mesh.picture.name
+        session.start(Job(request, work.run), finish, settings_from(request), title=title)
 
     def _replace_made(self, mask: bpy.types.Image) -> None:
         """Keep only the last of the masks that the clicks have made."""

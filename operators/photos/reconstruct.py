@@ -267,6 +267,7 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, Placed, bp
             delivery.finish_with_undo_step,
             settings_of(delivery.request),
             companion=preview,
+            title=f"{len(delivery.request.inputs) or len(delivery.request.known)} photos",
         )
         return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
 

@@ -103,7 +103,7 @@ def _start(uid: int, request: RefineRequest, after: RefineRequest | None) -> Non
     global _refining
     delivery = _Delivery(uid, request, Refining(), after, use_undo_push=True)
     job = Job(request, delivery.work.run)
-    session.start(job, delivery.finish, _settings(request))
+    session.start(job, delivery.finish, _settings(request), title=request.name)
     _refining = job
 
 

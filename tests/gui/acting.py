@@ -48,9 +48,9 @@ def mouse(kind: str, value: str, x: float, y: float, **modifiers: bool) -> None:
     window().event_simulate(type=kind, value=value, x=int(x), y=int(y), **modifiers)
 
 
-def key(kind: str, **modifiers: bool) -> Script:
-    """Press and release a key with the mouse over the middle of the 3D view."""
-    area, _ = view()
+def key(kind: str, over: str = "VIEW_3D", **modifiers: bool) -> Script:
+    """Press and release a key with the mouse over the middle of the first editor of a type."""
+    area = next(area for area in window().screen.areas if area.type == over)
     x, y = area.x + area.width * 0.4, area.y + area.height * 0.5
     mouse("MOUSEMOVE", "NOTHING", x, y)
     yield 0.1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -181,8 +182,10 @@ def test_the_view_is_left_alone_when_the_preferences_say_so(play) -> None:
     assert facts["shading"] == ["SOLID", "MATERIAL"]
 
 
-def test_esc_cancels_within_a_second(play) -> None:
-    assert play("cancel").facts["seconds_to_free"] < 1.0
+def test_esc_over_the_view_cancels_within_a_second_and_elsewhere_not_at_all(play) -> None:
+    facts = play("cancel").facts
+    assert facts["seconds_to_free"] < 1.0
+    assert re.fullmatch(r"picture.png: [A-Z][a-z ]+, \d+%, .+", facts["told"])
 
 
 @pytest.mark.parametrize("scenario", ["open_file", "undo", "disable"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 
 import addon_utils
@@ -73,13 +74,22 @@ def generate() -> Script:
     expect_nothing_added(before)
 
 
+def status_bar():
+    return importlib.import_module(f"{PACKAGE}.operators.view.status_bar")
+
+
 def cancel() -> Script:
-    """Press the button, then Esc."""
+    """Press the button, then Esc: over other editors, where it means something else, and the view."""
     before = objects()
     yield from press_generate()
     yield from wait_for_stage(0.1)
+    yield 2.5
     yield from screenshot("cancel_during")
-    assert session().is_running(), "the job ended before it could be cancelled"
+    facts["told"] = status_bar().shown.line()
+    for editor in ("DOPESHEET_EDITOR", "OUTLINER", "PROPERTIES"):
+        yield from key("ESC", over=editor)
+        yield 0.2
+        assert session().is_running(), f"Esc over {editor} cancelled the job"
     pressed = time.monotonic()
     yield from key("ESC")
     yield from wait(lambda: not session().is_running(), 5, "The end of the job after Esc")
