@@ -10,7 +10,7 @@ from .cut_out import belonging, check, pick, tinted
 from .photos import batch as photo_batch
 from .photos import finish_now, listing, reconstruct, scale
 from .photos import options as photo_options
-from .refine import derive, live, refine, shaping
+from .refine import derive, live, live_undo, refine, shaping
 from .view import message, onlooker, status_bar
 
 CLASSES = (
@@ -45,6 +45,7 @@ def register() -> None:
     tinted.register()
     shaping.register()
     refine.register()
+    live_undo.register()
     photo_options.register()
     session.register()
     onlooker.register()
@@ -58,6 +59,7 @@ def unregister() -> None:
     command.unregister()
     import_picture.unregister()
     cancel.unregister()
+    live_undo.unregister()
     live.unregister()
     onlooker.unregister()
     session.unregister()

@@ -17,6 +17,7 @@ from ..inference.contracts import (
     PicturePixels,
     Reconstruction,
     Request,
+    SceneShaping,
 )
 from ..inference.errors import ImageToMeshError, PictureError
 from ..inference.running.job import Job
@@ -83,7 +84,10 @@ class Delivery:
         )
         if result.archive is not None:
             detail, size = self.request.detail.upper(), self.request.texture_size
-            shaping.keep(built.object, result.archive, detail, size, self.request.shaping)
+            made_with = self.request.shaping
+            if result.engine == "scene":
+                made_with = scene_shaping(self.request)
+            shaping.keep(built.object, result.archive, detail, size, made_with, camera=built.camera)
         settle(self._own_place(), view_layer, built.object, built.companions())
         if self.onlooker is not None:
             self.onlooker.look_at(scene, built.object)
@@ -120,6 +124,13 @@ class Delivery:
         title = picture_name(self.request.source)
         settings = settings_from(self.request)
         session.start(job, self.finish_with_undo_step, settings, title=title)
+
+
+def scene_shaping(request: Request) -> SceneShaping:
+    """How a scene is made at first; the Refine panel starts from it."""
+    return SceneShaping(
+        fills_behind=request.fills_behind, is_solid=request.is_solid, size_m=request.size_m
+    )
 
 
 def provenance(result: Reconstruction, request: Request) -> dict[str, str]:

@@ -8,6 +8,7 @@ bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
 from image_to_mesh.inference.contracts import Cancelled, Failed
+from image_to_mesh.inference.running.remaining import History
 from image_to_mesh.operators import cancel, session
 from image_to_mesh.operators.view import status_bar
 
@@ -17,8 +18,9 @@ def has_result() -> bool:
 
 
 @pytest.fixture
-def running(pipeline, picture, window):
-    """A run that waits in its middle stage."""
+def running(pipeline, picture, window, monkeypatch):
+    """A run that waits in its middle stage; none of its kind was measured before."""
+    monkeypatch.setattr(session, "_history", History())
     pipeline.wait_at = "Estimating"
     window.press_generate(filepath=str(picture))
     assert pipeline.waiting.wait(5)
