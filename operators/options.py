@@ -107,7 +107,7 @@ def neural_property(**more: Any) -> object:
 def delight_property(**more: Any) -> object:
     """Declare how much light is taken out of the colours."""
     return FloatProperty(
-        name="Remove Lighting",
+        name="Remove Light",
         description="Take the picture's light and shade out of an object's colours, so that new"
         " lights shade it. A guess: dark paint may turn paler",
         default=0.0,

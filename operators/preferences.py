@@ -11,6 +11,7 @@ import bpy
 
 from .versions import ROOT_PACKAGE
 
+BEST = "best for this computer"  # stands for a model's id while several are downloaded
 RESULT_SHADINGS = (
     ("TEXTURE", "Textured", "Solid shading with the texture's colours: at once, on any computer"),
     ("MATERIAL", "Material Preview", "With light and reflections; the first time takes a while"),

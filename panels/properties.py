@@ -1,20 +1,41 @@
 """What the panel remembers in the .blend; the state of a run is not part of it."""
 
+import math
+from typing import Any
+
 import bpy
-from bpy.props import PointerProperty, StringProperty
+from bpy.props import EnumProperty, PointerProperty, StringProperty
 
 from ..operators.cut_out.belonging import mask_changed, picture_changed
 from ..operators.options import ReconstructionOptions, variants_property
+
+USUAL_FOV = math.radians(60.0)
 
 
 def _is_still_picture(_settings: object, image: bpy.types.Image) -> bool:
     return image.type == "IMAGE" and image.source in {"FILE", "GENERATED", "SEQUENCE"}
 
 
+def _set_field_of_view(settings: Any, number: int) -> None:
+    """Zero is what means automatic wherever the angle itself is given."""
+    settings.fov_x = (settings.fov_x or USUAL_FOV) if number else 0.0
+
+
 class ImageToMeshSettings(ReconstructionOptions, bpy.types.PropertyGroup):
     """The choices of one scene, at ``Scene.image_to_mesh``."""
 
     variants: variants_property()
+    field_of_view: EnumProperty(
+        name="Field of View",
+        description="How wide the picture's lens saw",
+        items=(
+            ("AUTO", "Automatic", "Read from the picture, else a usual lens"),
+            ("GIVEN", "Given", "As wide as you say"),
+        ),
+        get=lambda self: int(self.fov_x > 0.0),
+        set=_set_field_of_view,
+        options={"SKIP_SAVE"},
+    )
     picture: PointerProperty(
         name="Picture",
         description="The picture to turn into a mesh",

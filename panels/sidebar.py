@@ -9,6 +9,7 @@ import bpy
 
 from ..operators.cut_out.belonging import mask_refusal, true_preview
 from .progress import draw_run, draw_wrapped
+from .properties import ImageToMeshSettings
 
 THUMBNAIL_SCALE = 8.0
 
@@ -71,9 +72,8 @@ class IMAGE_TO_MESH_PT_cut_out(_SidebarPanel, bpy.types.Panel):
         buttons = layout.column(align=True)
         buttons.operator("image_to_mesh.check_cutout", icon="HIDE_OFF")
         buttons.operator("image_to_mesh.pick_subject", icon="RESTRICT_SELECT_OFF")
-        row = buttons.row(align=True)
-        row.operator("image_to_mesh.new_mask", icon="BRUSH_DATA")
-        row.operator("image_to_mesh.edit_mask", icon="GREASEPENCIL", text="Edit")
+        buttons.operator("image_to_mesh.new_mask", icon="BRUSH_DATA")
+        buttons.operator("image_to_mesh.edit_mask", icon="GREASEPENCIL")
         preview = true_preview(settings)
         if preview is not None:
             icon = bpy.types.UILayout.icon(preview)
@@ -93,15 +93,27 @@ class IMAGE_TO_MESH_PT_output(_SidebarPanel, bpy.types.Panel):
         settings = context.scene.image_to_mesh
         layout.prop(settings, "size_m")
         layout.prop(settings, "texture_size")
-        layout.prop(settings, "fov_x")
-        object_only = layout.column()
-        object_only.enabled = settings.engine != "SCENE"
-        for name in ("symmetry", "is_neural", "delight", "bump"):
-            object_only.prop(settings, name)
-        scene_only = layout.column()
-        scene_only.enabled = settings.engine != "OBJECT"
-        scene_only.prop(settings, "is_solid")
-        filling = scene_only.row()
-        filling.enabled = not settings.is_solid
-        filling.prop(settings, "use_fill_behind")
-        scene_only.prop(settings, "use_matched_render")
+        layout.prop(settings, "field_of_view")
+        if settings.field_of_view == "GIVEN":
+            layout.prop(settings, "fov_x", text="Angle")
+        if settings.engine != "SCENE":
+            _draw_for_objects(layout, settings)  # pyright: ignore[reportArgumentType]
+        if settings.engine != "OBJECT":
+            _draw_for_scenes(layout, settings)  # pyright: ignore[reportArgumentType]
+
+
+def _draw_for_objects(layout: bpy.types.UILayout, settings: ImageToMeshSettings) -> None:
+    column = layout.column()
+    column.label(text="For Objects")
+    for name in ("symmetry", "is_neural", "delight", "bump"):
+        column.prop(settings, name)
+
+
+def _draw_for_scenes(layout: bpy.types.UILayout, settings: ImageToMeshSettings) -> None:
+    column = layout.column()
+    column.label(text="For Scenes")
+    column.prop(settings, "is_solid")
+    filling = column.row()
+    filling.enabled = not settings.is_solid
+    filling.prop(settings, "use_fill_behind")
+    column.prop(settings, "use_matched_render")

@@ -42,8 +42,8 @@ def _seen_share(obj: bpy.types.Object) -> tuple[bool, float]:
     region = _main_region()
     rv3d = view()[0].spaces.active.region_3d
     places = []
-    for corner in obj.bound_box:
-        place = rv3d.perspective_matrix @ (obj.matrix_world @ Vector(corner)).to_4d()
+    for vertex in obj.data.vertices:
+        place = rv3d.perspective_matrix @ (obj.matrix_world @ vertex.co).to_4d()
         places.append((place.x / place.w, place.y / place.w))
     is_inside = all(abs(x) <= 1.0 and abs(y) <= 1.0 for x, y in places)
     spans = [max(p[i] for p in places) - min(p[i] for p in places) for i in range(2)]
