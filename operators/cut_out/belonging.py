@@ -4,6 +4,9 @@ A picture remembers its mask, a mask made here remembers its picture, and the pa
 picture brings its own mask or none, and a preview goes with what it showed.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# The stubs call much of Blender optional or unknown, Context above all.
+
 # No "from __future__ import annotations" here: it would turn property declarations into strings.
 
 from typing import Any

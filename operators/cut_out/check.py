@@ -198,9 +198,10 @@ class IMAGE_TO_MESH_OT_edit_mask(_CutOutOperator, bpy.types.Operator):
         if reason is None and panel.mask is None:
             reason = "There is no mask: press New Mask to Paint or Pick Subject"
         if reason is None:
-            reason = mask_refusal(panel.mask, panel.picture)
+            refusal = mask_refusal(panel.mask, panel.picture)  # pyright: ignore[reportArgumentType]
+            reason = refusal and refusal.removesuffix(".")
         if reason is not None:
-            cls.poll_message_set(reason.removesuffix("."))
+            cls.poll_message_set(reason)
         return reason is None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:

@@ -4,6 +4,7 @@ Drawn over the Image Editor from the mask as it is at that moment; the mask itse
 """
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+# pyright: reportCallIssue=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 from __future__ import annotations

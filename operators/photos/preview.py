@@ -137,7 +137,7 @@ class Preview:
             )
         gpu.state.depth_test_set("LESS_EQUAL")
         gpu.state.depth_mask_set(True)
-        with gpu.matrix.push_pop():
+        with gpu.matrix.push_pop():  # pyright: ignore[reportGeneralTypeIssues]
             gpu.matrix.multiply_matrix(self._matrix or Matrix.Identity(4))
             self._batch.draw(self._shader)
         gpu.state.depth_mask_set(False)

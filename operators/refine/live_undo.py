@@ -6,6 +6,7 @@ does a step forward. ``ImageToMeshShaping.built`` tells what a mesh was made wit
 """
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportCallIssue=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 from __future__ import annotations

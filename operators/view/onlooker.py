@@ -4,6 +4,7 @@ Views are no part of undo, and here they are changed by Blender's own navigation
 """
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportCallIssue=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 from __future__ import annotations

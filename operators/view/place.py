@@ -1,6 +1,7 @@
 """Where a result arrives: at the 3D cursor, beside what is already there, never inside of it."""
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 # No "from __future__ import annotations" here: it would turn property declarations into strings.

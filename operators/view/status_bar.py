@@ -1,6 +1,7 @@
 """The running job in Blender's status bar, which is seen whatever the sidebar shows."""
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false
 # The stubs call much of Blender optional or unknown, Context above all.
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from acting import (
     wait_for_stage,
     window,
 )
-from scenarios import first_minute, models, photos, picking, runs
+from scenarios import first_minute, masks, models, photos, picking, refining, runs
 
 TICK = 0.01  # seconds; gaps between these ticks are what the artist feels
 REST = 0.005  # seconds
@@ -55,6 +55,7 @@ SCENARIOS = {
         *(runs.generate, runs.cancel, runs.open_file, runs.undo, runs.delete_scene, runs.disable),
         *(quit_blender, models.models, models.hub_models, picking.pick),
         *(photos.photos, photos.preview),
+        *(masks.masks, refining.refining, refining.refining_scene),
         *(first_minute.first_minute, first_minute.cursor_align, first_minute.quiet_view),
     )
 }

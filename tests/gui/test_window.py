@@ -208,6 +208,51 @@ def test_clicks_and_a_box_in_the_image_editor_make_a_mask(play) -> None:
     assert facts["after_esc"] == "None"
 
 
+def test_a_mask_is_painted_over_its_picture_and_stays_with_it(box: Box, play) -> None:
+    played = play("masks")
+    facts = played.facts
+    assert "Traceback" not in played.output, played.output
+    assert facts["starts_from_pick"] < 0.01
+    assert (facts["mode"], facts["shown"]) == ("PAINT", True)
+    assert facts["painted"] > 50
+    assert facts["preview_after_painting"] == "None"
+    assert facts["edit"] == ["PAINT", True]
+    assert facts["preview"] != "None"
+    assert facts["of_other"] == ["None", "None"]
+    assert "tiny has 16 x 16 pixels and the picture other 64 x 64" in facts["refusal"]
+    assert facts["back"]
+    picture = cv2.imread(str(PICTURE), cv2.IMREAD_UNCHANGED)
+    height, width = picture.shape[:2]
+    own = picture[height // 2, width // 2, :3].astype(int)
+    for name in ("before", "after"):
+        shot = cv2.imread(str(box.shared / f"masks_{name}_stroke.png")).astype(int)
+        spots = {k: shot[round(800 - y), round(x)] for k, (x, y) in facts["places"].items()}
+        assert np.abs(spots["subject"] - own).max() < 30  # the picture, not white
+        blue, green, red = spots["corner"]
+        is_tinted = red > 1.3 * max(blue, green)
+        assert is_tinted == (name == "before")  # until it is painted white
+
+
+def test_one_undo_takes_back_a_slider_and_its_mesh_and_the_panel_stands_still(play) -> None:
+    played = play("refining")
+    assert "Traceback" not in played.output, played.output
+    found = played.facts["object"]
+    assert found["after"] != found["before"]
+    assert found["after"][2] < 0.9 * found["before"][2]
+    assert found["undone"] == found["before"]
+    assert found["redone"] == found["after"]
+    assert played.facts["was_running"]
+    heights = [y for _, y in played.facts["places"].values()]
+    assert max(heights) - min(heights) <= 8  # a step of the search
+
+
+def test_a_scene_is_refined_by_its_sliders(play) -> None:
+    found = play("refining_scene").facts["scene"]
+    assert found["after"][2] < 0.9 * found["before"][2]
+    assert found["undone"] == found["before"]
+    assert found["redone"] == found["after"]
+
+
 def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None:
     played = play("models")
     facts = played.facts
