@@ -196,3 +196,38 @@ def test_other_shadings_are_left_alone():
         onlooker._colour(area, "TEXTURE")
         assert area.spaces.active.shading.color_type == "MATERIAL"
         onlooker._forget(None)
+
+
+def _bar(x, y, width, height):
+    return type("Region", (), {"x": x, "y": y, "width": width, "height": height})()
+
+
+def test_framing_steers_around_what_lies_over_the_view():
+    whole = _bar(100, 50, 1000, 600)
+    free = onlooker.free_rectangle(
+        whole,
+        [
+            _bar(850, 50, 250, 560),
+            _bar(100, 50, 40, 560),
+            _bar(100, 620, 1000, 30),
+            _bar(0, 0, 1, 1),
+        ],
+    )
+    np.testing.assert_allclose(free, [[-0.92, -1.0], [0.5, 0.9]], atol=1e-9)
+    np.testing.assert_allclose(
+        onlooker.free_rectangle(whole, [_bar(150, 50, 950, 600)]).T, [[-1, 1]] * 2
+    )
+
+
+@pytest.mark.parametrize("is_perspective", [True, False])
+@pytest.mark.parametrize("size", [(0.001, 0.002, 0.001), (1.0, 0.2, 3.0), (500.0, 900.0, 20.0)])
+def test_all_of_a_box_is_seen_in_the_free_part(is_perspective, size):
+    corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * size / 2
+    free = np.array([[-0.9, -1.0], [0.5, 0.9]])
+    scale = np.array([1.4, 2.3])
+    distance, aside = onlooker.framing(corners, tuple(scale), free, is_perspective=is_perspective)
+    depth = corners[:, 2] if is_perspective else 0 * corners[:, 2]
+    seen = (corners[:, :2] + aside) * scale / (distance - depth)[:, None]
+    assert (seen > free[0]).all()
+    assert (seen < free[1]).all()
+    assert (np.ptp(seen, axis=0) / (free[1] - free[0])).max() > 0.6

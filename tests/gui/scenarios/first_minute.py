@@ -38,16 +38,16 @@ def _overlaps(one: bpy.types.Object, other: bpy.types.Object) -> bool:
 
 
 def _seen_share(obj: bpy.types.Object) -> tuple[bool, float]:
-    """Whether all of an object is in the view, and the share of the view's sides that it fills."""
-    region = _main_region()
+    """Whether all of an object is seen beside the sidebar, and the share of the view that it fills."""
+    region, sidebar = _main_region(), view()[1]
+    edge = (sidebar.x - region.x) / region.width * 2.0 - 1.0
     rv3d = view()[0].spaces.active.region_3d
     places = []
     for vertex in obj.data.vertices:
         place = rv3d.perspective_matrix @ (obj.matrix_world @ vertex.co).to_4d()
         places.append((place.x / place.w, place.y / place.w))
-    is_inside = all(abs(x) <= 1.0 and abs(y) <= 1.0 for x, y in places)
+    is_inside = all(-1.0 <= x <= edge and abs(y) <= 1.0 for x, y in places)
     spans = [max(p[i] for p in places) - min(p[i] for p in places) for i in range(2)]
-    assert region.width > 0
     return is_inside, max(spans) / 2.0
 
 
