@@ -33,7 +33,8 @@ void main() {
   vec4 taken = texture(mask, place);
   float share = (taken.r + taken.g + taken.b) / 3.0 * taken.a;
   vec3 seen = texture(backdrop, place).rgb;
-  colour = vec4(mix(mix(seen, tint.rgb, tint.a), seen, share), 1.0);
+  vec3 mixed = mix(mix(seen, tint.rgb, tint.a), seen, share);
+  colour = blender_srgb_to_framebuffer_space(vec4(mixed, 1.0));
 }
 """
 
