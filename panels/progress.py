@@ -19,7 +19,7 @@ from ..inference.contracts import Cancelled, Failed
 from ..inference.running.remaining import time_text
 from ..operators import session
 
-ROWS = 6  # of the box
+ROWS = 5  # of the box
 BUTTON_HEIGHT = 1.6
 PIXELS_PER_LETTER = 7.0  # of Blender's interface font at a scale of 1, a little generous
 

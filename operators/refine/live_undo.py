@@ -40,6 +40,7 @@ class _State:
 _before: dict[int, _State] = {}  # by session_uid
 _followed: set[int] = set()  # objects whose change is being taken along
 _steps = 0
+_is_pending = False  # whether one more step is to be taken
 _is_redo = False
 _was_stopped = False
 
@@ -82,7 +83,7 @@ def _redone(*_unused: object) -> None:
 
 def _follow(begins: Callable[[_State, _State], bool], *, is_redo: bool) -> None:
     """After a step: go on while it has left a mesh and its settings apart."""
-    global _steps, _is_redo
+    global _steps, _is_redo, _is_pending
     now = _states()
     if not _followed or _is_redo != is_redo:
         _steps, _is_redo = 0, is_redo
@@ -93,7 +94,7 @@ def _follow(begins: Callable[[_State, _State], bool], *, is_redo: bool) -> None:
     apart = {uid for uid in moved if not now[uid].agrees and _is_taken_along(uid)}
     _followed.intersection_update(apart)
     if apart and _steps < MOST_STEPS:
-        _steps += 1
+        _steps, _is_pending = _steps + 1, True
         if not bpy.app.timers.is_registered(_go_on):
             bpy.app.timers.register(_go_on, first_interval=0.0)
         return
@@ -118,8 +119,10 @@ def _take_up(now: dict[int, _State]) -> None:
             live.schedule(settings.id_data)
 
 
-def _go_on() -> None:
+def _go_on() -> float | None:
     """Take one more step; from a timer, because Blender is still in the middle of the last one."""
+    global _is_pending
+    _is_pending = False  # the step's handler says whether another is needed
     manager = bpy.context.window_manager
     step = bpy.ops.ed.redo if _is_redo else bpy.ops.ed.undo
     with bpy.context.temp_override(window=manager.windows[0]):
@@ -127,6 +130,7 @@ def _go_on() -> None:
             step()
         else:
             _followed.clear()
+    return 0.0 if _is_pending else None
 
 
 def register() -> None:
@@ -138,7 +142,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    global _was_stopped
+    global _was_stopped, _is_pending
     handlers = bpy.app.handlers
     handlers.undo_pre.remove(_note)
     handlers.redo_pre.remove(_note)
@@ -148,4 +152,4 @@ def unregister() -> None:
         bpy.app.timers.unregister(_go_on)
     _before.clear()
     _followed.clear()
-    _was_stopped = False
+    _was_stopped = _is_pending = False

@@ -108,11 +108,12 @@ def choose_picture() -> Script:
     yield 1.0
 
 
-def find_button(operator: str, across: float = 0.4) -> Iterator[float]:
-    """Slide down the sidebar until the button under the mouse is ``operator``'s.
+def find_button(name: str, across: float = 0.4) -> Iterator[float]:
+    """Slide down the sidebar until what is under the mouse is an operator's button or a property.
 
-    Returns its window coordinates. Ctrl-C over a button copies its Python command: that tells what
-    is under the mouse without guessing pixels. ``across`` is the share of the sidebar's width.
+    Returns its window coordinates. Blender can copy a button's Python command and a property's data
+    path: that tells what is under the mouse without guessing pixels. ``across`` is the share of the
+    sidebar's width.
     """
     area, sidebar = view()
     manager = bpy.context.window_manager
@@ -126,11 +127,12 @@ def find_button(operator: str, across: float = 0.4) -> Iterator[float]:
         with bpy.context.temp_override(
             window=window(), screen=window().screen, area=area, region=sidebar
         ):
-            if bpy.ops.ui.copy_python_command_button.poll():
-                bpy.ops.ui.copy_python_command_button()
-        if operator in manager.clipboard:
+            for copy in (bpy.ops.ui.copy_python_command_button, bpy.ops.ui.copy_data_path_button):
+                if copy.poll():
+                    copy()
+        if name in manager.clipboard:
             return x, y
-    raise AssertionError(f"There is no button for {operator} in the sidebar")
+    raise AssertionError(f"There is nothing called {name} in the sidebar")
 
 
 def press_generate() -> Script:

@@ -63,22 +63,22 @@ def _refine_engine(engine: str, name: str, value: float) -> Script:
 
 
 def refining() -> Script:
-    """An object by its thickness: undo, redo, and where the panel's button is all the while."""
+    """An object by its thickness: undo, redo, and where the panel's sliders are all the while."""
     facts["object"] = yield from _refine_engine("OBJECT", *THICKNESS)
-    places = {"after": (yield from find_button("image_to_mesh.refine"))}
+    places = {"after": (yield from find_button("thickness", across=0.7))}
     _made().image_to_mesh.smoothness = 6
     bpy.ops.ed.undo_push(message="smoothness")
     yield from wait(session().is_running, 10, "The start of the refinement")
     yield from wait_for_stage(0.0)
     view()[0].tag_redraw()
     yield 0.3
-    places["during"] = yield from find_button("image_to_mesh.refine")
+    places["during"] = yield from find_button("thickness", across=0.7)
     facts["was_running"] = session().is_running()
     yield from wait(lambda: not session().is_running(), PATIENCE, "The end of the refinement")
     session().forget()
     view()[0].tag_redraw()
     yield 0.5
-    places["nothing"] = yield from find_button("image_to_mesh.refine")
+    places["nothing"] = yield from find_button("thickness", across=0.7)
     facts["places"] = places
 
 
