@@ -6,12 +6,12 @@ import bpy
 
 from . import cancel, command, copy_report, generate, import_picture, models, session
 from .batch import folder
-from .cut_out import belonging, check, pick, tinted
+from .cut_out import check, pick, tinted
 from .photos import batch as photo_batch
 from .photos import finish_now, listing, reconstruct, scale
 from .photos import options as photo_options
 from .refine import derive, live, live_undo, refine, shaping
-from .view import message, onlooker, status_bar
+from .view import belonging, message, onlooker, status_bar
 
 CLASSES = (
     generate.IMAGE_TO_MESH_OT_generate,

@@ -23,7 +23,6 @@ from ..inference.errors import ImageToMeshError, PictureError
 from ..inference.running.job import Job
 from . import session
 from .cursor import cursor_progress
-from .cut_out.belonging import WITH_MASK, checked_mask
 from .options import DEVICES, OPTION_NAMES, ReconstructionOptions, variants_property
 from .preferences import chosen_device
 from .refine import shaping
@@ -37,6 +36,7 @@ from .request import (
 from .scene.build import add_reconstruction
 from .target import Target
 from .versions import extension_version
+from .view.belonging import WITH_MASK, checked_mask
 from .view.onlooker import Onlooker
 from .view.place import ORIGIN, Anchor, Placed, anchor, settle
 from .worker import Reconstructing

@@ -6,8 +6,8 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, PointerProperty, StringProperty
 
-from ..operators.cut_out.belonging import mask_changed, picture_changed
 from ..operators.options import ReconstructionOptions, variants_property
+from ..operators.view.belonging import mask_changed, picture_changed
 
 USUAL_FOV = math.radians(60.0)
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.refine.shaping import ImageToMeshShaping
-
 
 class IMAGE_TO_MESH_PT_refine(bpy.types.Panel):
     bl_idname = "IMAGE_TO_MESH_PT_refine"
@@ -40,7 +38,7 @@ class IMAGE_TO_MESH_PT_refine(bpy.types.Panel):
         others.operator("image_to_mesh.add_volume", icon="OUTLINER_OB_VOLUME")
 
 
-def _draw_object(layout: bpy.types.UILayout, settings: ImageToMeshShaping) -> None:
+def _draw_object(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     shape = layout.column(align=True)
     for name in ("thickness", "depth_range", "smoothness", "cut_threshold", "level", "symmetry"):
         shape.prop(settings, name)
@@ -56,7 +54,7 @@ def _draw_object(layout: bpy.types.UILayout, settings: ImageToMeshShaping) -> No
         output.prop(settings, name)
 
 
-def _draw_scene(layout: bpy.types.UILayout, settings: ImageToMeshShaping) -> None:
+def _draw_scene(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     shape = layout.column(align=True)
     shape.prop(settings, "depth_range", text="Depth Range")
     jump = shape.row()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.cut_out.belonging import mask_refusal, true_preview
+from ..operators.view.belonging import mask_refusal, true_preview
 from .progress import draw_run, draw_wrapped
 from .properties import ImageToMeshSettings
 

@@ -22,8 +22,7 @@ from ..preferences import preferred_device
 from ..request import request_from, settings_from, source_from_image
 from ..scene.image import PngImage, image_from_png
 from ..target import Target
-from . import tinted
-from .belonging import (
+from ..view.belonging import (
     bind,
     checked_mask,
     drop_preview,
@@ -32,6 +31,7 @@ from .belonging import (
     mask_refusal,
     preview_key,
 )
+from . import tinted
 
 Lines = tuple[str, ...]
 

@@ -21,7 +21,7 @@ from ..preferences import preferred_device
 from ..request import request_from, settings_from, source_from_image
 from ..scene.image import PngImage
 from ..target import Target
-from .belonging import WITH_MASK, preview_key
+from ..view.belonging import WITH_MASK, preview_key
 from .check import Asked, WithPicture, checkered, mask_pixels, set_mask, show_preview
 from .marks import PickMarks
 

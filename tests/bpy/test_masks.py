@@ -6,8 +6,9 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from image_to_mesh.operators import session
-from image_to_mesh.operators.cut_out import belonging, tinted
+from image_to_mesh.operators.cut_out import tinted
 from image_to_mesh.operators.scene.image import image_pixels
+from image_to_mesh.operators.view import belonging
 
 
 @pytest.fixture
