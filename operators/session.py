@@ -93,6 +93,11 @@ def is_running() -> bool:
     return _task is not None
 
 
+def is_job(job: Job) -> bool:
+    """Whether this is the job whose result is wanted, though its thread may have ended already."""
+    return _task is not None and _task.job is job
+
+
 def running() -> Running | None:
     """How far the running job is; None when none is wanted."""
     if _task is None:

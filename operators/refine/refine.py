@@ -73,7 +73,7 @@ def _move_camera(obj: bpy.types.Object, result: Reconstruction) -> None:
 
 def is_refining() -> bool:
     """Whether the running job is one of these."""
-    return _refining is not None and not _refining.join(0.0)
+    return _refining is not None and session.is_job(_refining)
 
 
 def start(uid: int) -> None:
