@@ -60,6 +60,11 @@ class Built:
     camera: bpy.types.Object
     blocks: tuple[bpy.types.ID, ...]
 
+    def companions(self) -> tuple[bpy.types.Object, ...]:
+        """What came along and sees the object or lies on it: cameras, points."""
+        found = (block for block in self.blocks if isinstance(block, bpy.types.Object))
+        return tuple(block for block in found if block != self.object)
+
     def remove(self) -> None:
         """Delete it all from the file."""
         bpy.data.batch_remove(self.blocks)
@@ -124,11 +129,11 @@ def add_reconstruction(
 def _target_collection(
     scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer
 ) -> bpy.types.Collection:
-    """The active collection if a new object would be in the view layer there, else the scene's."""
+    """The active collection if a new object would be seen there, else the scene's."""
     active = view_layer.active_layer_collection
     root = scene.collection
     assert root is not None
-    if active is None or active.collection is None or active.exclude:
+    if active is None or active.collection is None or active.exclude or not active.is_visible:
         return root
     return root if active.collection.library is not None else active.collection
 

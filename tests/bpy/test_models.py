@@ -320,14 +320,14 @@ def test_the_status_of_a_model(monkeypatch, state, size, text):
 def test_the_panel_says_which_network_runs_and_why(monkeypatch):
     settings = bpy.context.scene.image_to_mesh
     layout = draw_panel()
-    assert "The built-in network sees the depth: no model for this is installed." in layout.texts
+    assert "All of it is built in: nothing has to be downloaded." in layout.texts
     settings.depth_model = "moge-2-vits"
     expected = "MoGe-2 Small is not installed: download it in the preferences"
     assert any(expected in text for text in draw_panel().texts)
     monkeypatch.setattr(networks, "installed_ids", lambda _folder: {"moge-2-vits"})
     assert "MoGe-2 Small runs: you chose it." in draw_panel().texts
     settings.depth_model, settings.engine = "AUTO", "OBJECT"
-    assert "A single object needs no depth network." in draw_panel().texts
+    assert not any("MoGe-2" in text for text in draw_panel().texts)  # an object has no use for it
 
 
 def test_the_photos_panel_says_which_network_places_cameras(monkeypatch):

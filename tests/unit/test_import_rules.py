@@ -92,6 +92,7 @@ PANELS_MAY_SEE = {
     "operators/preferences",
     "operators/session",
     "operators/photos/options",
+    "operators/view/belonging",
 }
 OURS = ("inference", "operators", "panels", "__init__.py")
 MOST_MODULES = 15
