@@ -97,11 +97,11 @@ $(VENV)-bpy-%/.ready: $(VENV)/.ready-test
 # --- what you came for --------------------------------------------------------------------------
 
 demo: $(VENV)/.ready-run
-	$(py) benchmarks/demo.py --output $(BUILD)/demo $(FLAGS)
+	$(py) -m benchmarks.demo --output $(BUILD)/demo $(FLAGS)
 
 mesh: $(VENV)/.ready-run
 	@test -n "$$PICTURE" || { echo 'make mesh PICTURE=photo.jpg OUT=chair.glb [ENGINE=object|scene|auto]' >&2; exit 2; }
-	@$(py) benchmarks/mesh.py "$$PICTURE" --output "$${OUT:-.}" --engine "$$ENGINE" --detail "$$DETAIL" $(FLAGS)
+	@$(py) -m benchmarks.mesh "$$PICTURE" --output "$${OUT:-.}" --engine "$$ENGINE" --detail "$$DETAIL" $(FLAGS)
 
 test: test-unit test-bpy
 
@@ -117,22 +117,25 @@ test-bpy-others: $(other_venvs:=/.ready)
 parity: $(VENV)/.ready-parity
 	$(py) -m pytest -q tests/parity $(FLAGS)
 
-# The window ring makes a Debian with Blender in TRIXIE and keeps it between runs.
+# The window ring makes a Debian with Blender in TRIXIE and keeps it between runs. Debian has no huggingface_hub.
 TRIXIE ?= $(BUILD)/trixie
+trixie_packages := $(TRIXIE)/usr/local/lib/python3.13/dist-packages
 gui: $(VENV)/.ready-test
 	tests/gui/box.sh "$(TRIXIE)" true
+	test -d "$(trixie_packages)/huggingface_hub" || $(pip) --quiet --target "$(trixie_packages)" \
+	    --only-binary :all: --python-version 3.13 --constraint wheels/requirements.txt huggingface-hub
 	IMAGE_TO_MESH_CHROOT="$(abspath $(TRIXIE))" $(py) -m pytest -q -m gui tests/gui $(FLAGS)
 
 # What our networks are compared with is needed for the table of networks.
 bench: $(VENV)/.ready-parity
-	$(py) benchmarks/bench.py --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
+	$(py) -m benchmarks.bench --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
 
 # Not part of bench: it needs node and a Chromium (apt-get install nodejs npm chromium).
 bench-web: $(VENV)/.ready-bench
 	@mkdir -p $(BUILD)/web
-	cp benchmarks/web_viewer/package.json $(BUILD)/web/
+	cp benchmarks/peers/three_js/package.json $(BUILD)/web/
 	npm install --silent --no-audit --no-fund --prefix $(BUILD)/web
-	$(py) benchmarks/web_viewer.py --out $(BUILD)/bench/web --modules $(BUILD)/web $(FLAGS)
+	$(py) -m benchmarks.peers.web_viewer --out $(BUILD)/bench/web --modules $(BUILD)/web $(FLAGS)
 
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .

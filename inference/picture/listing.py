@@ -36,12 +36,3 @@ def is_hidden(path: Path) -> bool:
     attributes = getattr(info, "st_file_attributes", 0)  # on Windows
     flags = getattr(info, "st_flags", 0)  # on macOS
     return bool(attributes & _WINDOWS_HIDDEN or flags & stat.UF_HIDDEN)
-
-
-def visible_in(folder: Path) -> list[Path]:
-    """The entries of a folder that are not hidden, in alphabetical order.
-
-    Raises:
-        OSError: There is no such folder, or it may not be read.
-    """
-    return sorted(path for path in folder.iterdir() if not is_hidden(path))

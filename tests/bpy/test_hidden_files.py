@@ -6,7 +6,7 @@ bpy = pytest.importorskip("bpy")
 
 from image_to_mesh.inference.errors import OutputError
 from image_to_mesh.operators import command
-from image_to_mesh.operators.batch.folder import pictures_in
+from image_to_mesh.operators.batch.inputs import pictures_in
 from image_to_mesh.operators.photos.batch import photo_sets, photos_fingerprint
 
 HIDDEN = ("._IMG_0001.png", ".thumb.jpg", "Thumbs.db")
@@ -37,12 +37,12 @@ def test_folder_of_nothing_but_hidden_files_has_no_picture(tmp_path):
 
 def test_hidden_files_that_come_later_make_no_older_set(tmp_path):
     add(tmp_path / "chair", "1.jpg", "2.jpg")
-    before = photos_fingerprint(tmp_path / "chair")
+    before = photos_fingerprint(tmp_path / "chair", frozenset())
     add(tmp_path / "chair", ".DS_Store", *HIDDEN)
     add(tmp_path / "chair" / "@eaDir", "1.jpg")
-    assert photos_fingerprint(tmp_path / "chair") == before
+    assert photos_fingerprint(tmp_path / "chair", frozenset()) == before
     add(tmp_path / "chair" / "more", "3.jpg")
-    assert photos_fingerprint(tmp_path / "chair") != before
+    assert photos_fingerprint(tmp_path / "chair", frozenset()) != before
 
 
 def test_sets_of_photos_are_looked_for_among_visible_folders(tmp_path):

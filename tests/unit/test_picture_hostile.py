@@ -108,8 +108,9 @@ for path in sorted(Path(sys.argv[2]).iterdir()):
         load_picture(PictureFile(path))
     except PictureError as error:
         sentences[path.name] = str(error)
-who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-peaks = [resource.getrusage(one).ru_maxrss // 1024 for one in who]
+status = Path("/proc/self/status").read_text().split()
+children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+peaks = [kilobytes // 1024 for kilobytes in (int(status[status.index("VmHWM:") + 1]), children)]
 print(json.dumps({"sentences": sentences, "peaks_mb": peaks}))
 """
 
@@ -332,6 +333,19 @@ def test_memory_is_bounded(tmp_path):
         decode_in_child(source.path, 4096, 50_000_000, lambda: None)
     picture = decode_in_child(source.path, 256, MAX_MEMORY_BYTES, lambda: None)
     assert picture.pixels.shape == (256, 256, 4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing bounds a process's memory there")
+@pytest.mark.parametrize(("bound", "code"), [(1000, child.TOO_LARGE), (1 << 40, 0)])
+def test_memory_is_watched_where_the_system_does_not(bound, code):
+    script = (
+        "import runpy, sys, threading, time; main = runpy.run_path(sys.argv[1]);"
+        "watch = threading.Thread(target=main['_watch_memory'], args=(int(sys.argv[2]),));"
+        "watch.daemon = True; watch.start(); time.sleep(0.5)"
+    )
+    other = Path(child.__file__).with_name("child_main.py")
+    command = [sys.executable, "-c", script, str(other), str(bound)]
+    assert subprocess.run(command).returncode == code
 
 
 def test_decoder_that_crashes_is_a_damaged_file(tmp_path, monkeypatch):
