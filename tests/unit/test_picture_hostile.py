@@ -251,10 +251,12 @@ def test_ordinary_photographs_start_no_process(tmp_path, children):
 @pytest.mark.parametrize(
     ("header", "file_bytes", "is_here"),
     [
-        (PictureHeader("JPEG", 6000, 4000, 72_000_000), 25_000_000, True),
+        (PictureHeader("JPEG", 4800, 3200, 46_000_000), 25_000_000, True),
+        (PictureHeader("JPEG", 6000, 4000, 72_000_000), 25_000_000, False),
+        (PictureHeader("JPEG", 8200, 3600, 89_000_000), 25_000_000, True),
         (PictureHeader("JPEG", 9000, 6000, 162_000_000), 25_000_000, False),
         (PictureHeader("JPEG", 6000, 4000, 72_000_000, passes=3.5), 25_000_000, False),
-        (PictureHeader("PNG", 5000, 4000, 60_000_000), 40_000_000, True),
+        (PictureHeader("PNG", 4000, 4000, 48_000_000), 40_000_000, True),
         (PictureHeader("PNG", 5000, 4000, 120_000_000), 40_000_000, False),
         (PictureHeader("TIFF", 4000, 3000, 36_000_000), 36_000_000, True),
         (PictureHeader("TIFF", 64, 64, 12288, is_plain=False), 20_000, False),
@@ -262,7 +264,7 @@ def test_ordinary_photographs_start_no_process(tmp_path, children):
     ],
 )
 def test_what_takes_long_goes_to_another_process(header, file_bytes, is_here):
-    assert load._fits_here(header, file_bytes) == is_here
+    assert load._fits_here(header, file_bytes, 4096) == is_here
 
 
 SLOW = hostile.jpeg_of_many_scans(5000, 3000)

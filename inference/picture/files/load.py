@@ -24,8 +24,8 @@ MAX_GIF_PIXELS = 16_000_000
 
 # What is decoded in this process: nothing here can be cancelled, so it must take less than a second.
 HERE_FILE_BYTES = 64 << 20
-HERE_JPEG_PIXELS = 24_000_000
-HERE_BYTES = 96 << 20
+HERE_JPEG_PIXELS = 16_000_000  # twice as many where the decoder skips some of the work
+HERE_BYTES = 48 << 20
 
 
 def _no_report() -> None:
@@ -100,7 +100,7 @@ def _load_file(path: Path, max_side: int, report: Callable[[], None]) -> Picture
     data = read_whole(path, report)
     header = read_header(data, name)
     check(header, len(data), name, max_side)
-    if not _fits_here(header, len(data)):
+    if not _fits_here(header, len(data), max_side):
         try:
             return decode_in_child(path, max_side, MAX_MEMORY_BYTES, report)
         except ChildUnavailable as error:
@@ -156,10 +156,11 @@ def _check_memory(name: str, header: PictureHeader, file_bytes: int, max_side: i
         )
 
 
-def _fits_here(header: PictureHeader, file_bytes: int) -> bool:
+def _fits_here(header: PictureHeader, file_bytes: int, max_side: int) -> bool:
     """Whether decoding in this process is safe and over before anybody could want to cancel it."""
     if not header.is_plain or file_bytes > HERE_FILE_BYTES:
         return False
     if header.format == "JPEG":
-        return header.width * header.height * header.passes <= HERE_JPEG_PIXELS
+        most = HERE_JPEG_PIXELS * (2 if jpeg_reduction(header, max_side) > 1 else 1)
+        return header.width * header.height * header.passes <= most
     return header.output_bytes + header.working_bytes <= HERE_BYTES
