@@ -163,4 +163,4 @@ def _fits_here(header: PictureHeader, file_bytes: int, max_side: int) -> bool:
     if header.format == "JPEG":
         most = HERE_JPEG_PIXELS * (2 if jpeg_reduction(header, max_side) > 1 else 1)
         return header.width * header.height * header.passes <= most
-    return header.output_bytes + header.working_bytes <= HERE_BYTES
+    return max(header.output_bytes, header.working_bytes / 2) <= HERE_BYTES
