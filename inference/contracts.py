@@ -242,6 +242,7 @@ class Picture:
         name: Stem for data-block names.
         notes: Sentences for the artist, such as "Scaled from 20000 x 300 to 4096 x 61".
         place: Where it was taken, None when unknown.
+        sha256: Of the file as it was read; empty when there is none.
     """
 
     pixels: NDArray[np.uint8]
@@ -250,6 +251,7 @@ class Picture:
     name: str
     notes: tuple[str, ...] = ()
     place: Place | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +364,7 @@ class Reconstruction:
         archive: What is needed to shape the object again, see ``archive.py``; None when the engine
             keeps nothing.
         self_intersections: How many faces pass through others; None where that was not looked for.
+        picture_sha256: Of the picture's file as it was read; empty when there is none.
     """
 
     name: str
@@ -377,6 +380,7 @@ class Reconstruction:
     uses_seed: bool = False
     archive: bytes | None = None
     self_intersections: int | None = None
+    picture_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,4 +377,5 @@ def _finished(
         uses_seed=not isinstance(made_by, str) and made_by.uses_seed,
         archive=archive,
         self_intersections=getattr(result, "crossings", None),
+        picture_sha256=picture.sha256,
     )

@@ -20,6 +20,7 @@ from ..inference.contracts import (
     SceneShaping,
 )
 from ..inference.errors import ImageToMeshError, PictureError
+from ..inference.naming import shown
 from ..inference.running.job import Job
 from . import session
 from .cursor import cursor_progress
@@ -146,7 +147,7 @@ def provenance(result: Reconstruction, request: Request) -> dict[str, str]:
 
 def picture_name(source: PictureFile | PicturePixels) -> str:
     """What the artist calls the picture."""
-    return source.path.name if isinstance(source, PictureFile) else source.name
+    return shown(source.path.name if isinstance(source, PictureFile) else source.name)
 
 
 def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from ..operators.preferences import (
 
 ROOT_PACKAGE = __name__.rsplit(".", 2)[0]  # bl_ext.<repository>.image_to_mesh
 NEEDED = {"torch": "PyTorch", "cv2": "OpenCV", "safetensors": "safetensors"}
+DOWNLOADER = "huggingface_hub"
 
 
 def missing_packages() -> list[str]:
@@ -120,6 +121,9 @@ def _draw_models(layout: bpy.types.UILayout) -> None:
     refusal = network_refusal()
     if refusal is not None:
         layout.label(text=refusal, icon="INTERNET_OFFLINE")
+    if importlib.util.find_spec(DOWNLOADER) is None:
+        text = f"Download needs the Python package {DOWNLOADER}, which the full zip brings; Use File does not"
+        layout.label(text=text, icon="INFO")
     event = session.last_event
     if isinstance(event, Failed) and "model" in session.last_settings:
         row = layout.row()

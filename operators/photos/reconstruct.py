@@ -131,7 +131,7 @@ def provenance(result: ViewsReconstruction, request: ViewsRequest) -> dict[str, 
 
 def settings_of(request: ViewsRequest) -> dict[str, object]:
     """Everything that shapes the result except the pictures, ready for JSON."""
-    left_out = {"inputs", "known", "device", "name", "models"}
+    left_out = {"inputs", "known", "device", "name", "models", "ignored"}
     names = [name for name in ViewsRequest.__dataclass_fields__ if name not in left_out]
     settings: dict[str, object] = {name: getattr(request, name) for name in names}
     chosen = {stage: getattr(request.models, stage) for stage in PHOTO_STAGES}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 
 from ...inference.contracts import Reconstruction
+from ...inference.naming import shown
 from .camera import camera_from_arrays, match_render
 from .image import PngImage, image_from_png
 from .material import MaterialPngs, material_from_pngs
@@ -92,6 +93,7 @@ def add_reconstruction(
         use_matched_render: Render through the matched camera at the picture's size. Without it a
             scene's own camera and render size stay; only a scene without a camera gets this one.
     """
+    result = replace(result, name=shown(result.name))
     blocks: list[bpy.types.ID] = []
     try:
         mesh = mesh_from_arrays(result.mesh, result.name, is_checked=prepared.mesh.is_mesh_sound)
