@@ -34,7 +34,8 @@ void main() {
   float share = (taken.r + taken.g + taken.b) / 3.0 * taken.a;
   vec3 seen = texture(backdrop, place).rgb;
   vec3 mixed = mix(mix(seen, tint.rgb, tint.a), seen, share);
-  colour = blender_srgb_to_framebuffer_space(vec4(mixed, 1.0));
+  vec3 linear = mix(mixed / 12.92, pow((mixed + 0.055) / 1.055, vec3(2.4)), step(0.04045, mixed));
+  colour = vec4(srgbTarget ? linear : mixed, 1.0);
 }
 """
 
@@ -105,6 +106,8 @@ def _program() -> Any:
         info = gpu.types.GPUShaderCreateInfo()
         info.push_constant("MAT4", "ModelViewProjectionMatrix")
         info.push_constant("VEC4", "tint")
+        # Blender sets it by its name: whether what is drawn into encodes colours itself.
+        info.push_constant("BOOL", "srgbTarget")
         info.sampler(0, "FLOAT_2D", "mask")
         info.sampler(1, "FLOAT_2D", "backdrop")
         info.vertex_in(0, "VEC2", "pos")

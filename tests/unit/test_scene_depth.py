@@ -147,7 +147,7 @@ def test_tiles_can_be_cancelled() -> None:
     assert len(calls) == 4
 
 
-@pytest.mark.parametrize("kind", ["depth.depth_anything_3", "depth.moge", "depth_anything"])
+@pytest.mark.parametrize("kind", ["depth.depth_anything_3", "depth.moge", "depth.depth_anything"])
 def test_impossible_depth_is_kept_within_reason(kind: str) -> None:
     class Wild:
         """Says zero, infinity and nonsense among depth."""
