@@ -188,6 +188,15 @@ def test_grey_with_a_curve_of_its_own(tmp_path):
         data = encoded(Image.fromarray(stored), kind, icc_profile=grey_profile(gamma(1.8)))
         difference = np.abs(loaded(tmp_path, data).pixels[..., :3].astype(int) - ramp[..., None])
         assert difference[:, 20:].max() <= 2  # eight bits are coarse where it is dark
+    clear = Image.fromarray(stored)
+    clear.putalpha(Image.fromarray(255 - ramp // 4))
+    picture = loaded(tmp_path, encoded(clear, "PNG", icc_profile=grey_profile(gamma(1.8))))
+    assert picture.notes == ()
+    assert np.abs(picture.pixels[..., 0].astype(int) - ramp)[:, 20:].max() <= 2
+    colourful = encoded(
+        Image.fromarray(patches(CHART)), "PNG", icc_profile=grey_profile(gamma(1.8))
+    )
+    assert (middles(loaded(tmp_path, colourful)) == CHART).all()
 
 
 def test_large_picture_is_converted_after_scaling(tmp_path):

@@ -152,7 +152,7 @@ def _decode(
     _note_animation(notes, header.is_animated)
     if decoded.dtype == np.float64:
         decoded = decoded.astype(np.float32)
-    space = colours.space(is_grey=decoded.ndim == 2)
+    space = colours.space(decoded)
     if decoded.dtype == np.float32:
         pixels, is_mapped = rgba_from_linear(decoded, header, max_side, space, report)
         if is_mapped:
@@ -193,7 +193,7 @@ class _Colours:
             "sRGB to have them exact."
         )
 
-    def space(self, is_grey: bool) -> ColourSpace | None:
+    def space(self, decoded: MatLike) -> ColourSpace | None:
         """The colour space of decoded pixels; None for sRGB, and for what tables tell."""
         if not self._header.profile:
             space = self._header.space
@@ -208,7 +208,7 @@ class _Colours:
             return None
         if profile.kind == "CMYK" and self._header.is_cmyk:
             return None  # told above
-        if profile.kind != "RGB" and not (profile.kind == "GRAY" and is_grey):
+        if profile.kind != "RGB" and not (profile.kind == "GRAY" and _is_grey(decoded)):
             self.note_unread()
             return None
         if profile.kind == "RGB" and profile.has_tables:
@@ -235,6 +235,14 @@ class _Colours:
         else:
             pixels[..., :3] = converted
         return pixels
+
+
+def _is_grey(decoded: MatLike) -> bool:
+    """Whether there are no colours, as in grey pictures with alpha, which have three channels here."""
+    if decoded.ndim == 2:
+        return True
+    blue, green, red = (decoded[..., channel] for channel in range(3))
+    return bool(np.array_equal(blue, green) and np.array_equal(green, red))
 
 
 def _opaque(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
