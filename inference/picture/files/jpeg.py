@@ -95,11 +95,12 @@ def stray_tail_test(data: bytes, parts: JpegParts) -> bytes | None:
     Returns:
         The copy, with other bytes before the end mark; None where all looks as usual.
     """
-    clean = bytearray(clean_jpeg(data, parts))
-    tail = clean[-2 - _TAIL_BYTES : -2].rstrip(b"\xff")
-    looks_usual = len(tail) < _TAIL_BYTES or (tail[-1] & 1 and len(set(tail)) > 1)
+    end = parts.pieces[-1][1]
+    tail = data[end - _TAIL_BYTES : end]
+    looks_usual = tail[-1] & 1 and len(set(tail)) > 1
     if looks_usual or parts.is_progressive or 0xFF in tail:
         return None
+    clean = bytearray(clean_jpeg(data, parts))
     clean[-4:-2] = bytes(value ^ (0x55 if value != 0xAA else 0x56) for value in tail[-2:])
     return bytes(clean)
 
