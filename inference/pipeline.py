@@ -181,10 +181,10 @@ def _refine_scene(request: RefineRequest, shaping: SceneShaping, steps: _Run) ->
 
 
 def _read(request: Request, steps: _Run) -> Picture:
-    steps.stage("Reading the picture")
+    report = steps.stage("Reading the picture")
     from .picture.files.load import load_picture
 
-    return load_picture(request.source)
+    return load_picture(request.source, report=lambda: report(0.0))
 
 
 def _run_object(

@@ -45,6 +45,8 @@ ROOMS = (
     "inference/machine",
     "inference/running",
     "inference/picture/intrinsics",
+    "inference/picture/listing",
+    "inference/picture/colour",
     "inference/picture/files",
     "inference/picture/cut_out",
     "inference/field",
