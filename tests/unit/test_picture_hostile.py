@@ -261,6 +261,8 @@ def test_ordinary_photographs_start_no_process(tmp_path, children):
         (PictureHeader("TIFF", 4000, 3000, 36_000_000), 36_000_000, True),
         (PictureHeader("TIFF", 64, 64, 12288, is_plain=False), 20_000, False),
         (PictureHeader("PNG", 64, 64, 12288), 90_000_000, False),
+        (PictureHeader("GIF", 640, 480, 1_228_800), 1_000_000, True),
+        (PictureHeader("GIF", 640, 480, 1_228_800), 9_000_000, False),
     ],
 )
 def test_what_takes_long_goes_to_another_process(header, file_bytes, is_here):

@@ -42,13 +42,12 @@ def main() -> int:
         header = importlib.import_module(f"{files}.recognise").read_header(data, path.name)
         # OpenCV reads this when it is loaded. No decoder may find more than the header tells.
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(header.width * header.height)
-        try:
-            load = importlib.import_module(f"{files}.load")
-        except ImportError:
-            return UNAVAILABLE
+        load = importlib.import_module(f"{files}.load")
         load.check(header, len(data), path.name, max_side)
         _bound(max_bytes - len(data))
         picture = load.decode_picture(data, header, path.name, max_side, lambda: None)
+    except ImportError:
+        return UNAVAILABLE  # the other side knows what to say of a missing package
     except (MemoryError, errors.OutOfMemory):
         return TOO_LARGE
     except errors.PictureError as error:

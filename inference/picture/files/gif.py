@@ -7,8 +7,6 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from .header import MAX_SEGMENTS
-
 _EXTENSION = 0x21
 _GRAPHIC_CONTROL = 0xF9
 _IMAGE = 0x2C
@@ -39,39 +37,17 @@ def decode_gif(data: bytes) -> tuple[NDArray[np.uint8], bool]:
         raise ValueError("the GIF ends before its first frame does") from error
 
 
-def first_frame_bytes(data: bytes) -> int:
-    """How many bytes the first frame is packed into.
-
-    Raises:
-        ValueError: There is no frame.
-        IndexError: The data end before it does.
-        struct.error: Likewise.
-    """
-    _, _, at = _before_frame(data)
-    (flags,) = struct.unpack_from("<B", data, at + 9)
-    begin = at + 10 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
-    return len(_read_blocks(data, begin + 1)[0])
-
-
-def _before_frame(data: bytes) -> tuple[NDArray[np.uint8] | None, int, int]:
-    """The shared colours, the transparent index (-1 without one), and where the frame begins."""
-    (flags,) = struct.unpack_from("<B", data, 10)
-    shared_palette, at = _read_palette(data, 13, flags)
+def _decode(data: bytes) -> tuple[NDArray[np.uint8], bool]:
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13
+    shared_palette, at = _read_palette(data, at, flags)
     clear_index = -1
-    for _ in range(MAX_SEGMENTS):
-        if data[at] == _IMAGE:
-            return shared_palette, clear_index, at
+    while data[at] != _IMAGE:
         if data[at] != _EXTENSION:
-            break
+            raise ValueError("the GIF has no frame")
         if data[at + 1] == _GRAPHIC_CONTROL and data[at + 3] & 1:
             clear_index = data[at + 6]
         _, at = _read_blocks(data, at + 2)
-    raise ValueError("the GIF has no frame")
-
-
-def _decode(data: bytes) -> tuple[NDArray[np.uint8], bool]:
-    width, height = struct.unpack_from("<HH", data, 6)
-    shared_palette, clear_index, at = _before_frame(data)
     left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, at + 1)
     own_palette, at = _read_palette(data, at + 10, flags)
     palette = shared_palette if own_palette is None else own_palette
@@ -112,8 +88,6 @@ def _read_blocks(data: bytes, at: int) -> tuple[bytes, int]:
     """Join length-prefixed blocks up to the empty one; return them and the place behind."""
     blocks = []
     while data[at]:
-        if len(blocks) >= MAX_SEGMENTS:
-            raise ValueError("too many blocks")
         blocks.append(data[at + 1 : at + 1 + data[at]])
         at += 1 + data[at]
     return b"".join(blocks), at + 1
@@ -147,10 +121,9 @@ def _unpack_lzw(compressed: bytes, min_bits: int, count: int) -> bytes:
             window >>= bits
             held -= bits
             if code == clear:
-                if not previous:
-                    idle_clears += 1
-                    if idle_clears > _IDLE_CLEARS:
-                        raise ValueError("the GIF holds clear codes instead of a picture")
+                idle_clears += not previous
+                if idle_clears > _IDLE_CLEARS:
+                    raise ValueError("the GIF holds clear codes instead of a picture")
                 table, bits, previous = list(roots), min_bits + 1, b""
                 continue
             if code == end or code > len(table) or (code == len(table) and not previous):

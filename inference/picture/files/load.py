@@ -25,6 +25,7 @@ MAX_GIF_PIXELS = 16_000_000
 # What is decoded in this process: nothing here can be cancelled, so it must take less than a second.
 HERE_FILE_BYTES = 64 << 20
 HERE_JPEG_PIXELS = 16_000_000  # twice as many where the decoder skips some of the work
+HERE_GIF_BYTES = 2 << 20
 HERE_BYTES = 48 << 20
 
 
@@ -158,9 +159,10 @@ def _check_memory(name: str, header: PictureHeader, file_bytes: int, max_side: i
 
 def _fits_here(header: PictureHeader, file_bytes: int, max_side: int) -> bool:
     """Whether decoding in this process is safe and over before anybody could want to cancel it."""
-    if not header.is_plain or file_bytes > HERE_FILE_BYTES:
+    most_bytes = HERE_GIF_BYTES if header.format == "GIF" else HERE_FILE_BYTES
+    if not header.is_plain or file_bytes > most_bytes:
         return False
     if header.format == "JPEG":
         most = HERE_JPEG_PIXELS * (2 if jpeg_reduction(header, max_side) > 1 else 1)
         return header.width * header.height * header.passes <= most
-    return header.output_bytes + header.working_bytes <= HERE_BYTES
+    return max(header.output_bytes, header.working_bytes / 2) <= HERE_BYTES

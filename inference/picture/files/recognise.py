@@ -13,7 +13,6 @@ from dataclasses import replace
 from ...errors import PictureError
 from ..colour.known import adobe_rgb
 from .exif import UNKNOWN_EXIF, read_directory, read_exif
-from .gif import first_frame_bytes
 from .header import MAX_SEGMENTS, PictureHeader
 from .jpeg import read_jpeg
 from .light import read_exr, read_hdr
@@ -23,7 +22,6 @@ from .tiff import read_tiff
 FIRST_BYTES = 1 << 16  # enough to recognise every format
 
 _DNG_VERSION = 50706
-_PLAIN_GIF_BYTES = 1 << 20  # of the first frame as it is packed
 _PLAIN_ANIMATION_PIXELS = 1 << 22
 _EMBEDDED_PROFILE = b"DEBM"  # "MBED" as Windows stores numbers
 
@@ -207,9 +205,8 @@ def _read_bmp(data: bytes) -> PictureHeader:
 
 def _read_gif(data: bytes) -> PictureHeader:
     width, height = struct.unpack_from("<HH", data, 6)
-    is_plain = first_frame_bytes(data) <= _PLAIN_GIF_BYTES
     # Indices and colours of the frame, and the canvas.
-    return PictureHeader("GIF", width, height, width * height * 4, width * height * 6, is_plain)
+    return PictureHeader("GIF", width, height, width * height * 4, width * height * 6)
 
 
 _READERS = (
