@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,19 +21,18 @@ from ..errors import ImageToMeshError
 from ..field.observation import Observation, WorldFrame
 from ..image import as_bytes
 from .array_file import Expected, read_arrays
+from .kept_colours import LARGEST, from_jpeg, to_jpeg
 
 Floats = NDArray[np.float32]
 
 FORMAT = 1
-JPEG_QUALITY = 95
 
 # Pixels along a side: of what is worth anything, and the most that may be kept. Depth is as large as
 # networks look, the mask a little finer; guesses of the far side and the paint are coarse; colours
 # are as fine as the finest texture.
 SMALLEST = 8
-LARGEST_DEPTH, LARGEST_MASK, LARGEST_GUESS, LARGEST_COLOUR = 1024, 2048, 1024, 8192
+LARGEST_DEPTH, LARGEST_MASK, LARGEST_GUESS, LARGEST_COLOUR = 1024, 2048, 1024, LARGEST
 LONGEST_NAME = 4096  # characters of what names the networks
-LEAST_JPEG = 0.75 / 64  # bytes of a pixel: each block of 8 x 8 takes two bits of each colour
 _JPEG = Expected("|u1", 2 * LARGEST_COLOUR**2)
 _EXPECTED = {
     "facts": Expected("|u1", 1 << 16),
@@ -47,12 +44,6 @@ _EXPECTED = {
     "colour": _JPEG,
     "back_colour": Expected("|u1", 3 * LARGEST_GUESS**2),
     "albedo": Expected("|u1", 3 * LARGEST_GUESS**2),
-}
-_REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _BROKEN = (
     "What was kept with this object cannot be read: generate the object again from its picture."
@@ -230,49 +221,11 @@ def _half(depth: Floats) -> NDArray[np.float16]:
     return np.clip(depth, -60000, 60000).astype(np.float16)
 
 
-def _jpeg(colour: NDArray[np.float32]) -> NDArray[np.uint8]:
-    pixels = as_bytes(colour)
-    full_colour = int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    parameters = [
-        int(cv2.IMWRITE_JPEG_QUALITY),
-        JPEG_QUALITY,
-        int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR),
-        full_colour,
-    ]
-    done, data = cv2.imencode(".jpg", pixels[..., ::-1], parameters)
-    if not done:
-        raise ValueError("OpenCV could not encode the picture")
-    return np.asarray(data, np.uint8).ravel()
+def _jpeg(colour: Floats) -> NDArray[np.uint8]:
+    return to_jpeg(as_bytes(colour))
 
 
 def _from_jpeg(data: NDArray[np.uint8], largest: int, finest: int) -> Floats:
-    """The (S, S, 3) colours in a JPEG file as ``_jpeg`` writes it."""
-    _require(data.ndim == 1)
-    side = _jpeg_side(data.tobytes())
-    _require(SMALLEST <= side <= largest and len(data) > LEAST_JPEG * side**2)
-    scale = next((k for k in (8, 4, 2) if side // k >= finest), 1)
-    pixels = cv2.imdecode(data, _REDUCED[scale])
-    _require(pixels is not None and pixels.shape == (-(-side // scale), -(-side // scale), 3))
-    return np.ascontiguousarray(pixels[..., ::-1]).astype(np.float32) / 255
-
-
-def _jpeg_side(data: bytes) -> int:
-    """Side of a square picture in a JPEG file of the one kind that OpenCV writes, from its head.
-
-    Baseline, three colours, one scan: others need more time and memory than their size tells.
-    """
-    _require(data[:2] == b"\xff\xd8" and data[-2:] == b"\xff\xd9")
-    at, side = 2, 0
-    while True:
-        mark, kind, length = struct.unpack_from(">BBH", data, at)
-        _require(mark == 0xFF and length >= 2)
-        if kind == 0xC0:  # start of a baseline frame
-            height, width, colours = struct.unpack_from(">HHB", data, at + 5)
-            _require(side == 0 and colours == 3 and height == width)
-            side = width
-        elif kind == 0xDA:  # start of the scan
-            _require(side > 0 and data[at + 4] == 3)
-            return side
-        else:  # what else OpenCV writes: name and tables
-            _require(kind in (0xC4, 0xDB, 0xDD) or 0xE0 <= kind <= 0xEF)
-        at += 2 + length
+    pixels = from_jpeg(data, finest, largest)
+    _require(pixels.shape[0] == pixels.shape[1] >= SMALLEST)
+    return pixels.astype(np.float32) / 255
