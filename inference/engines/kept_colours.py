@@ -53,7 +53,7 @@ def from_jpeg(data: Pixels, finest: int = LARGEST, largest: int = LARGEST) -> Pi
     """
     if data.ndim != 1:
         raise ValueError("a picture is no row of bytes")
-    height, width = _size(memoryview(np.ascontiguousarray(data)))
+    height, width = _size(np.ascontiguousarray(data).data)
     longer = max(height, width)
     if not 0 < min(height, width) <= longer <= largest or len(data) < LEAST_BYTES * height * width:
         raise ValueError("a picture has another size than was written")

@@ -15,7 +15,7 @@ from ...inference.errors import ImageToMeshError
 from ...inference.running.job import Job
 from .. import session
 from ..cursor import cursor_progress
-from ..scene.replace import refusal, replace_geometry
+from ..scene.replace import Found, Replaced, refusal, replace_geometry
 from ..worker import Refining
 from . import live
 from .shaping import settings_of, shaping_of
@@ -28,25 +28,41 @@ _refining: Job | None = None
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """Puts the result into the object that asked for it, if that is still there."""
+    """Puts the result into the object that asked for it, if that is still there and as it was.
+
+    Attributes:
+        uid: Blender's number of the object.
+        found: Its mesh when the work began.
+        request: What was asked.
+        work: What the worker does.
+        next_request: What is to be asked next, where this is only a preview of it.
+        use_undo_push: Whether an undo step is still to be made.
+        earlier: What the preview's exchange did.
+    """
 
     uid: int
+    found: Found
     request: RefineRequest
     work: Refining
     next_request: RefineRequest | None
     use_undo_push: bool
+    earlier: Replaced | None = None
 
     def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         assert isinstance(result, Reconstruction)
         obj = object_with(self.uid)
-        replace_geometry(obj, result, self.work.prepared)
+        if bytes(settings_of(obj).archive) != self.request.archive:  # pyright: ignore[reportArgumentType]
+            raise ImageToMeshError(
+                f"{obj.name} was made from another picture meanwhile, and was left as it is."
+            )
+        done = replace_geometry(obj, result, self.work.prepared, self.found, self.earlier)
         if self.next_request is not None:
-            _start(self.uid, self.next_request, None)
+            _start(obj, self.next_request, None, done)
             return ()
         if self.use_undo_push:
             bpy.ops.ed.undo_push(message=UNDO_NAME)
         faces = len(result.mesh.face_sizes)
-        return (f"{obj.name}: refined, {faces:,} faces, {seconds:.1f} s",)
+        return (f"{obj.name}: refined, {faces:,} faces, {seconds:.1f} s", *done.notes())
 
 
 def is_refining() -> bool:
@@ -60,12 +76,13 @@ def start(uid: int) -> None:
     Raises:
         ImageToMeshError: When it is gone or cannot be refined now.
     """
-    request = _request(object_with(uid))
+    obj = object_with(uid)
+    request = _request(obj)
     if request.detail == "low" and request.texture_size <= PREVIEW_TEXTURE:
-        _start(uid, request, None)
+        _start(obj, request, None)
         return
     preview = RefineRequest(request.archive, request.name, request.shaping, "low", PREVIEW_TEXTURE)
-    _start(uid, preview, request)
+    _start(obj, preview, request)
 
 
 def object_with(uid: int) -> bpy.types.Object:
@@ -99,9 +116,17 @@ def _request(obj: bpy.types.Object) -> RefineRequest:
     return RefineRequest(archive, obj.name, shaping_of(obj), detail, settings.texture_size)
 
 
-def _start(uid: int, request: RefineRequest, after: RefineRequest | None) -> None:
+def _start(
+    obj: bpy.types.Object,
+    request: RefineRequest,
+    after: RefineRequest | None,
+    earlier: Replaced | None = None,
+) -> None:
     global _refining
-    delivery = _Delivery(uid, request, Refining(), after, use_undo_push=True)
+    found = Found.of(obj)
+    delivery = _Delivery(
+        obj.session_uid, found, request, Refining(), after, use_undo_push=True, earlier=earlier
+    )
     job = Job(request, delivery.work.run)
     session.start(job, delivery.finish, _settings(request))
     _refining = job
@@ -125,8 +150,8 @@ class IMAGE_TO_MESH_OT_refine(bpy.types.Operator):
     bl_idname = "image_to_mesh.refine"
     bl_label = "Refine"
     bl_description = (
-        "Shape the active object again with these settings. Transform, modifiers, material edits and"
-        " name stay; edits of the mesh itself are lost"
+        "Shape the active object again with these settings. Transform, modifiers, vertex groups,"
+        " material edits and name stay; edits of the mesh itself are lost"
     )
     bl_options = {"REGISTER", "UNDO"}
 
@@ -150,7 +175,8 @@ class IMAGE_TO_MESH_OT_refine(bpy.types.Operator):
         obj = context.active_object
         assert obj is not None  # poll has looked
         request = _request(obj)
-        delivery = _Delivery(obj.session_uid, request, Refining(), None, use_undo_push=False)
+        found = Found.of(obj)
+        delivery = _Delivery(obj.session_uid, found, request, Refining(), None, use_undo_push=False)
         with cursor_progress(context) as show:
             event = session.run(Job(request, delivery.work.run), show, _settings(request))
         failed = session.conclude(event, delivery.finish, time.perf_counter() - started)
