@@ -97,11 +97,11 @@ $(VENV)-bpy-%/.ready: $(VENV)/.ready-test
 # --- what you came for --------------------------------------------------------------------------
 
 demo: $(VENV)/.ready-run
-	$(py) benchmarks/demo.py --output $(BUILD)/demo $(FLAGS)
+	$(py) -m benchmarks.demo --output $(BUILD)/demo $(FLAGS)
 
 mesh: $(VENV)/.ready-run
 	@test -n "$$PICTURE" || { echo 'make mesh PICTURE=photo.jpg OUT=chair.glb [ENGINE=object|scene|auto]' >&2; exit 2; }
-	@$(py) benchmarks/mesh.py "$$PICTURE" --output "$${OUT:-.}" --engine "$$ENGINE" --detail "$$DETAIL" $(FLAGS)
+	@$(py) -m benchmarks.mesh "$$PICTURE" --output "$${OUT:-.}" --engine "$$ENGINE" --detail "$$DETAIL" $(FLAGS)
 
 test: test-unit test-bpy
 
@@ -125,14 +125,14 @@ gui: $(VENV)/.ready-test
 
 # What our networks are compared with is needed for the table of networks.
 bench: $(VENV)/.ready-parity
-	$(py) benchmarks/bench.py --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
+	$(py) -m benchmarks.bench --out $(BUILD)/bench $(if $(OBJECTS),--objects "$(OBJECTS)") $(FLAGS)
 
 # Not part of bench: it needs node and a Chromium (apt-get install nodejs npm chromium).
 bench-web: $(VENV)/.ready-bench
 	@mkdir -p $(BUILD)/web
-	cp benchmarks/web_viewer/package.json $(BUILD)/web/
+	cp benchmarks/peers/three_js/package.json $(BUILD)/web/
 	npm install --silent --no-audit --no-fund --prefix $(BUILD)/web
-	$(py) benchmarks/web_viewer.py --out $(BUILD)/bench/web --modules $(BUILD)/web $(FLAGS)
+	$(py) -m benchmarks.peers.web_viewer --out $(BUILD)/bench/web --modules $(BUILD)/web $(FLAGS)
 
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .

@@ -1,6 +1,6 @@
 """Run all benchmarks and print one table: speed, memory, networks and, with objects, quality.
 
-python benchmarks/bench.py --out build/bench [--objects FOLDER] [--gui-json FILE] [--only-models]
+python -m benchmarks.bench --out build/bench [--objects FOLDER] [--gui-json FILE] [--only-models]
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from .package import module_command
 
 
 def main() -> int:
@@ -32,41 +32,41 @@ def main() -> int:
     out = arguments.out
     heavy = ["--heavy"] if arguments.heavy else []
     if arguments.only_models:
-        return _printed([("MODELS", _run("models.py", out, *heavy))], out)
+        return _printed([("MODELS", _run("networks.models", out, *heavy))], out)
     gui = ["--gui-json", str(arguments.gui_json)] if arguments.gui_json else []
-    sections = [("SPEED", _run("speed.py", out, *gui))]
+    sections = [("SPEED", _run("speed.stages", out, *gui))]
     if arguments.count:
-        text = _run("batch_memory.py", out, "--count", str(arguments.count))
+        text = _run("speed.batch_memory", out, "--count", str(arguments.count))
         sections.append(("MEMORY", text.strip().splitlines()[-1]))  # Blender's exporters chat
     if arguments.objects is not None:
         options = ["--objects", str(arguments.objects), "--views", str(arguments.views)]
         for name in ("limit", "photos"):
             if getattr(arguments, name) is not None:
                 options += [f"--{name}", str(getattr(arguments, name))]
-        text = _run("quality.py", out, *options)
+        text = _run("quality.shape", out, *options)
         sections.append(("QUALITY", text[text.rindex("\n\n") + 2 :]))
     options = ["--truth", str(out / "truth")] if arguments.objects is not None else []
-    sections.append(("SURFACE", _run("surface.py", out, *options)))
+    sections.append(("SURFACE", _run("peers.surface", out, *options)))
     if arguments.objects is not None:
         limit = ["--limit", str(arguments.limit)] if arguments.limit is not None else []
-        sections.append(("NEURAL FIELD", _run("field.py", out, *limit)))
-        sections.append(("SOUNDNESS", _run("soundness.py", out, *limit)))
+        sections.append(("NEURAL FIELD", _run("quality.field", out, *limit)))
+        sections.append(("SOUNDNESS", _run("quality.soundness", out, *limit)))
         if arguments.orbits:
             options = ["--objects", str(arguments.objects), "--limit", str(arguments.orbits)]
             orbits = out / "orbits"
-            _run("orbit.py", orbits, *options)
+            _run("photos.orbit", orbits, *options)
             options = ["--orbits", str(orbits), "--views", "16"]
-            sections.append(("PHOTOS", _run("views.py", out / "views.json", *options)))
+            sections.append(("PHOTOS", _run("photos.views", out / "views.json", *options)))
     if not arguments.no_models:
-        sections.append(("MODELS", _run("models.py", out, *heavy)))
+        sections.append(("MODELS", _run("networks.models", out, *heavy)))
     known = ["--pictures", str(out / "truth")] if arguments.objects is not None else []
     if arguments.limit is not None:
         known += ["--limit", str(arguments.limit)]
-    for name, script, options in (
-        ("UV MAPS", "uv.py", []),
-        ("MATCHED CAMERA", "matched_camera.py", known),
+    for name, module, options in (
+        ("UV MAPS", "peers.uv", []),
+        ("MATCHED CAMERA", "quality.matched_camera", known),
     ):
-        text = _run(script, out, *options)
+        text = _run(module, out, *options)
         sections.append((name, text[text.rindex("\n\n") + 2 :]))
     return _printed(sections, out)
 
@@ -79,9 +79,9 @@ def _printed(sections: list[tuple[str, str]], out: Path) -> int:
     return 0
 
 
-def _run(script: str, out: Path, *options: str) -> str:
+def _run(module: str, out: Path, *options: str) -> str:
     """Run one benchmark, show its output as it comes, and give it back."""
-    command = [sys.executable, str(HERE / script), "--out", str(out), *options]
+    command = [*module_command(module), "--out", str(out), *options]
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         assert process.stdout is not None
@@ -89,7 +89,7 @@ def _run(script: str, out: Path, *options: str) -> str:
             sys.stderr.write(line)
             lines.append(line)
     if process.returncode:
-        raise SystemExit(f"{script} failed with status {process.returncode}: see above.")
+        raise SystemExit(f"{module} failed with status {process.returncode}: see above.")
     return "".join(lines)
 
 

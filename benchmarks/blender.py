@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import bpy
-from package import load_extension
+
+from .package import load_extension
 
 
 def inside_blender(work: Callable[[], int]) -> None:
@@ -24,6 +25,10 @@ def inside_blender(work: Callable[[], int]) -> None:
     image_to_mesh.register()
     try:
         status = work()
+    except SystemExit as ended:  # argparse: --help, or an option it does not know
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
     except BaseException:  # noqa: BLE001 - nothing gets past os._exit, so tell it here
         traceback.print_exc()
         status = 1

@@ -14,8 +14,9 @@ from pathlib import Path
 import bpy
 import cv2
 import numpy as np
-from blender import inside_blender, quiet_blender
-from package import ROOT
+
+from .blender import inside_blender, quiet_blender
+from .package import ROOT
 
 PICTURES = ROOT / "docs" / "demo_pictures"
 SCENES = ("coffee",)  # shown as scenes; everything else is left to Auto
@@ -75,7 +76,7 @@ def _convert(picture: Path, folder: Path, detail: str) -> dict | None:
 
 def _show(picture: Path, folder: Path, detail: str) -> np.ndarray:
     """The operator's way into a .blend, and that file's contact sheet."""
-    from sheet import contact_sheet
+    from .sheet import contact_sheet
 
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.image_to_mesh.generate(

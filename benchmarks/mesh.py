@@ -1,13 +1,13 @@
 """One picture to one mesh file without an installed Blender: what ``make mesh`` runs.
 
-usage: mesh.py PICTURE --output chair.glb [options of ``blender --command image_to_mesh``]
+usage: python -m benchmarks.mesh PICTURE --output chair.glb [options of ``blender --command image_to_mesh``]
 """
 
 from __future__ import annotations
 
 import sys
 
-from blender import inside_blender
+from .blender import inside_blender
 
 
 def main() -> int:

@@ -9,6 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def module_command(name: str) -> list[str]:
+    """The beginning of a command line that runs a module of this folder: "quality.shape", say."""
+    return [sys.executable, "-m", f"{__package__}.{name}"]
+
+
 def load_extension() -> None:
     """Register the checkout in ``sys.modules``; its submodules import as of a normal package."""
     if "image_to_mesh" in sys.modules:

@@ -1,4 +1,4 @@
-"""Let Blender's main thread go first.
+"""Run the worker at a lower priority than the main thread of Blender.
 
 The worker computes on every core and runs Python besides; at equal rank the main thread, which draws
 the window, waits for both. So the worker asks the system for a lower rank, which the computing threads

@@ -31,7 +31,7 @@ class Job:
         self._thread = threading.Thread(target=self._work, name="image-to-mesh", daemon=True)
 
     def start(self, steps_back: bool = False) -> None:
-        """Start the thread; with ``steps_back`` it lets a main thread that draws a window go first."""
+        """Start the thread; with ``steps_back`` at a lower priority than a main thread that draws a window."""
         self._steps_back = steps_back
         self._thread.start()
 

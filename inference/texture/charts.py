@@ -7,7 +7,7 @@ along its axis; where a group folds over itself, the folded faces move to a char
 
 That nothing overlaps is proven, not sampled: a connected piece whose triangles all keep their
 orientation, whose inner vertices are surrounded once, and whose border does not cross itself covers
-no point twice. The tests and ``benchmarks/uv.py`` check it again triangle against triangle.
+no point twice. The tests and ``benchmarks/peers/uv.py`` check it again triangle against triangle.
 """
 
 from __future__ import annotations

@@ -15,6 +15,10 @@ from .contracts import View
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+NEAREST = 1e-6  # depth from which a point counts as in front of a camera
+FARTHEST = 1e6  # pixels; OpenCV's fixed-point coordinates overflow a little beyond
+WIDEST_DISC = 60  # pixels; a disc's work grows with its square
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -69,16 +73,43 @@ def project(camera: CameraArrays, points: NDArray[np.floating]) -> tuple[Floats,
         points: (..., 3).
 
     Returns:
-        (..., 2) continuous pixel coordinates and (...,) depth along the view axis; where the depth
-        is not above zero the coordinates mean nothing.
+        (..., 2) continuous pixel coordinates, finite and at most ``FARTHEST`` from the picture, and
+        (...,) depth along the view axis. What is not in front of the camera (``ahead``) gets
+        coordinates far outside of any picture.
     """
     seen = to_camera(camera, points)
     depth = seen[..., 2]
+    is_ahead = ahead(depth)
     focal = np.float32(camera.width / 2 / np.tan(camera.fov_x / 2))
-    scale = focal / np.where(depth > 1e-9, depth, 1)
-    x = seen[..., 0] * scale + np.float32(camera.width / 2)
-    y = seen[..., 1] * scale + np.float32(camera.height / 2)
-    return np.stack([x, y], axis=-1), depth
+    scale = focal / np.where(is_ahead, depth, 1)
+    middle = np.array([camera.width / 2, camera.height / 2], np.float32)
+    where = seen[..., :2] * scale[..., None] + middle
+    where = np.where(is_ahead[..., None], np.clip(where, -FARTHEST, FARTHEST), -FARTHEST)
+    return where.astype(np.float32), depth
+
+
+def ahead(depth: Floats) -> NDArray[np.bool_]:
+    """Which depths along a view axis lie in front of the camera."""
+    return depth > NEAREST
+
+
+def pixels_across(length: float, camera: CameraArrays, depth: Floats, width: int) -> int:
+    """How many pixels a length covers at the middle depth of what lies in front of a camera.
+
+    Args:
+        length: In the unit of the depth.
+        camera: The camera; it may stand among the points.
+        depth: (N,) of points, also of such behind the camera.
+        width: Of the picture whose pixels are meant.
+
+    Returns:
+        From 0 to ``WIDEST_DISC``: what is nearer than that says nothing about an outline.
+    """
+    depth = depth[ahead(depth)]
+    if not len(depth):
+        return 0
+    focal = width / 2 / np.tan(camera.fov_x / 2)
+    return round(min(length * focal / float(np.median(depth)), WIDEST_DISC))
 
 
 def pixels_at(
@@ -96,8 +127,8 @@ def pixels_at(
     """
     height, width = shape[:2]
     where, depth = project(camera, points)
-    column, row = np.floor(np.clip(where, -1, 1e6)).astype(np.int64).T
-    seen = (depth > 1e-6) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    column, row = np.floor(where).astype(np.int64).T
+    seen = ahead(depth) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
     return row, column, seen, depth
 
 

@@ -767,7 +767,7 @@ def tick() -> float:
 def rest() -> float:
     """Sleep as Blender does between events; where events can be simulated it spins instead.
 
-    Spinning took the worker, which steps back for the window, more than a core of two.
+    Spinning took the worker, which runs at a lower priority than the window, more than a core of two.
     """
     time.sleep(REST)
     return 0.0

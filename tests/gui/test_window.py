@@ -191,8 +191,7 @@ def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None
 )
 def test_models_of_a_hub_run_behind_the_button(box: Box, play) -> None:
     """Weights are random, but names and shapes are the real ones."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from every_model import LISTS, photos, picture, write_weights
+    from benchmarks.networks.every_model import LISTS, photos, picture, write_weights
 
     names = os.environ["IMAGE_TO_MESH_GUI_MODELS"].split()
     files = {name: write_weights(name, box.shared) for name in names}

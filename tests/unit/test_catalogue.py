@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,26 +68,22 @@ def test_every_network_exists_and_takes_its_settings(entry):
     assert {name for name, _value in entry.config} <= set(list(parameters)[3:])
 
 
-def benchmark(name):
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
-
-
 def test_the_benchmark_times_models_of_the_catalogue():
-    ports = benchmark("ports")
-    for port in ports.PORTS:
+    from benchmarks.networks.port import KEYS
+    from benchmarks.networks.ports import PORTS
+
+    for port in PORTS:
         entry = model(port.model)
         assert entry.label.split()[0] in port.name
         assert port.keys or port.reference is not None
-        assert not port.keys or (ports.KEYS / f"{port.keys}.json").is_file()
+        assert not port.keys or (KEYS / f"{port.keys}.json").is_file()
 
 
 def test_the_document_shows_the_catalogue():
-    table = benchmark("catalogue_table")
+    from benchmarks.networks import catalogue_table
+
     text = (ROOT / "docs" / "MODELS.md").read_text(encoding="utf-8")
-    assert text == table.updated(text), "run: python benchmarks/catalogue_table.py --write"
+    command = "python -m benchmarks.networks.catalogue_table --write"
+    assert text == catalogue_table.updated(text), f"run: {command}"
     for entry in CATALOGUE:
         assert f"`{entry.id}`" in text

@@ -1,4 +1,4 @@
-"""The worker steps back for the main thread, and leaves no trace in it."""
+"""The worker runs at a lower priority than the main thread, and changes nothing there."""
 
 import os
 import sys

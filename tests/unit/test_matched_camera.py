@@ -1,15 +1,12 @@
 """Seen through its camera, a result covers its picture."""
 
 import functools
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import matched_camera
+from benchmarks.quality import matched_camera
 
 PICTURES = Path(__file__).resolve().parents[1] / "data" / "pictures"
 

@@ -1,6 +1,5 @@
 """The benchmark's measures give the known answer on shapes whose answer is known."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +7,12 @@ import pytest
 
 pytest.importorskip("scipy")
 pytest.importorskip("embreex")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import baselines
-import memory_curve
-import metrics
-import pictures
-import quality
-import rays
-from truth import View
+from benchmarks.data import pictures, rays
+from benchmarks.data.composed import from_afar
+from benchmarks.data.truth import View
+from benchmarks.quality import baselines, metrics, table
+from benchmarks.speed import memory_curve
 
 
 def sphere(rows: int = 40, columns: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -218,10 +214,10 @@ def test_ray_cast_sphere_has_exact_depth_and_normals() -> None:
 def test_failed_picture_counts_as_no_match_at_all() -> None:
     good = {"object": "cup", "view": "cup_0", "background": "plain", "seconds": 2.0}
     good |= {"watertight": True, "manifold": True, "welded": True}
-    good |= {f"{key}_{m}": 0.8 for m in quality.METHODS for key in ("cd", "f0.02", "f0.05", "f0.1")}
-    good |= {key: 1.0 for _, key, _ in quality.COLUMNS}
+    good |= {f"{key}_{m}": 0.8 for m in table.METHODS for key in ("cd", "f0.02", "f0.05", "f0.1")}
+    good |= {key: 1.0 for _, key, _ in table.COLUMNS}
     bad = {"object": "cup", "view": "cup_1", "background": "plain", "error": "No subject."}
-    text = quality.table([good, bad])
+    text = table.table([good, bad])
     mean = next(line for line in text.splitlines() if line.startswith("cup"))
     assert ".800/.800/.800 .400/.400/.400" in mean
     assert "FAILED cup_1 plain: No subject." in text
@@ -249,7 +245,7 @@ def test_from_afar_the_camera_sees_the_same_surfaces() -> None:
     fov = 0.7
     hits = rays.cast(triangles, rays.pixel_rays(fov, 40, 40))
     near = View("ball_0", Path("ball_0.png"), fov, np.array([0, -1, 0.0]), triangles, hits)
-    far = quality.from_afar(near, 2)
+    far = from_afar(near, 2)
     seen = rays.cast(triangles, rays.pixel_rays(far.fov_x, 80, 80))
     assert (far.hits.mask == seen.mask).all()
     np.testing.assert_allclose(far.hits.front, seen.front, atol=1e-4)

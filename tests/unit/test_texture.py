@@ -1,12 +1,5 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import unwrapping
 from image_to_mesh.inference.camera import CropView, PinholeCamera
 from image_to_mesh.inference.surface import topology
 from image_to_mesh.inference.surface.nets import surface_nets
@@ -22,6 +15,8 @@ from image_to_mesh.inference.texture import (
     raster,
     surface_map,
 )
+
+from benchmarks.quality import unwrapping
 
 
 def bumpy_blob(size=56):

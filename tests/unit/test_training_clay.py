@@ -5,11 +5,11 @@ import pytest
 
 trimesh = pytest.importorskip("trimesh")
 
-from training.carved import fruit, shoe  # noqa: E402
-from training.clay import Clay, block, ellipsoid, rod, side  # noqa: E402
-from training.creatures import animal, head, person  # noqa: E402
-from training.furniture import chair, furniture, table  # noqa: E402
-from training.shapes import Mesh, joined  # noqa: E402
+from training.shapes.carved import fruit, shoe  # noqa: E402
+from training.shapes.clay import Clay, block, ellipsoid, rod, side  # noqa: E402
+from training.shapes.creatures import animal, head, person  # noqa: E402
+from training.shapes.furniture import chair, furniture, table  # noqa: E402
+from training.shapes.meshes import Mesh, joined  # noqa: E402
 
 
 def solid(mesh: Mesh) -> "trimesh.Trimesh":

@@ -7,8 +7,8 @@ import pytest
 
 trimesh = pytest.importorskip("trimesh")
 
-from training.household import group, merged, tool, vessel  # noqa: E402
-from training.shapes import Library, Mesh  # noqa: E402
+from training.shapes.household import group, merged, tool, vessel  # noqa: E402
+from training.shapes.meshes import Library, Mesh  # noqa: E402
 
 
 def solid(mesh: Mesh, part: int) -> "trimesh.Trimesh":

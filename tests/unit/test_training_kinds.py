@@ -5,9 +5,9 @@ import pytest
 
 trimesh = pytest.importorskip("trimesh")
 
-from training.devices import appliance, computer, device, guitar, held, soft, worn  # noqa: E402
-from training.grown import cactus, grown, mushroom, potted, shells, stones, tree  # noqa: E402
-from training.vehicles import aeroplane, boat, car, robot, two_wheeler  # noqa: E402
+from training.shapes.devices import appliance, computer, device, guitar, held, soft, worn  # noqa: E402
+from training.shapes.grown import cactus, grown, mushroom, potted, shells, stones, tree  # noqa: E402
+from training.shapes.vehicles import aeroplane, boat, car, robot, two_wheeler  # noqa: E402
 
 
 @pytest.mark.parametrize("make", [car, aeroplane, boat, two_wheeler, robot])

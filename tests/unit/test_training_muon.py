@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from training.muon import MixedOptimiser, is_matrix, orthogonal
+from training.network.muon import MixedOptimiser, is_matrix, orthogonal
 
 
 def test_directions_of_all_strengths_come_out_alike() -> None:

@@ -23,9 +23,9 @@ from inference.models.bundled.two_sided import (
     part_of,
 )
 from inference.models.bundled.two_sided_net import TwoSidedNet
-from training import batches, train, train_appearance
-from training.batches import Window, plain_batch, training_batch
-from training.export import YOUNGEST, initial_network, put
+from training.network import batches, train, train_appearance
+from training.network.batches import Window, plain_batch, training_batch
+from training.network.export import YOUNGEST, initial_network, put
 
 SIDE = 64
 BRIEFLY = ("--hours", "0.0002", "--threads", 1)  # a step or a few

@@ -9,10 +9,10 @@ import pytest
 trimesh = pytest.importorskip("trimesh")
 pytest.importorskip("embreex")
 
-from training.generate import render_shard  # noqa: E402
-from training.shapes import Library  # noqa: E402
-from training.staged import staged_picture  # noqa: E402
-from training.surroundings import Surroundings  # noqa: E402
+from training.pictures.generate import render_shard  # noqa: E402
+from training.pictures.staged import staged_picture  # noqa: E402
+from training.pictures.surroundings import Surroundings  # noqa: E402
+from training.shapes.meshes import Library  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from image_to_mesh.inference.views.contracts import (
 from image_to_mesh.inference.views.depth import stereo
 from image_to_mesh.inference.views.photos import gather, judge, video
 from image_to_mesh.inference.views.placement import region, upright
-from image_to_mesh.inference.views.surface import fusion, shape
+from image_to_mesh.inference.views.surface import fusion, measuring
 from image_to_mesh.inference.views.texture import paint, visibility
 
 COUNT = 12
@@ -571,10 +571,10 @@ def test_seams_are_levelled_without_touching_the_rest():
 @pytest.fixture(scope="module", autouse=True)
 def coarse():
     """A grid that suits pictures of 96 pixels."""
-    kept = dict(shape.CELLS)
-    shape.CELLS["low"] = 36
+    kept = dict(measuring.CELLS)
+    measuring.CELLS["low"] = 36
     yield
-    shape.CELLS.update(kept)
+    measuring.CELLS.update(kept)
 
 
 @pytest.fixture(scope="module")

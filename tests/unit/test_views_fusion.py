@@ -18,7 +18,7 @@ from image_to_mesh.inference.views.surface.fusion import (
     fuse,
     integrate,
 )
-from image_to_mesh.inference.views.surface.shape import CELLS, MOST_FINER, cells_along
+from image_to_mesh.inference.views.surface.measuring import CELLS, MOST_FINER, cells_along
 
 EYE = 1.6  # height of the camera above level ground
 WIDE, HIGH = 160, 120

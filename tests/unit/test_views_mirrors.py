@@ -22,7 +22,7 @@ from image_to_mesh.inference.views.contracts import Photo, SparsePoints, View
 from image_to_mesh.inference.views.depth.stereo import DepthMap, unprojected
 from image_to_mesh.inference.views.geometry import Frame
 from image_to_mesh.inference.views.placement.region import Region
-from image_to_mesh.inference.views.surface import shape
+from image_to_mesh.inference.views.surface import measuring
 
 SQUARE = Mirror(
     np.array([0.0, 0.0, -1.0]),
@@ -158,7 +158,7 @@ def test_a_place_with_a_mirror_has_a_wall_there():
     mirror = Mirror(SQUARE.normal, np.array(outline))
     off = {}
     for mirrors in ((), (mirror,)):
-        measured = shape.measure(
+        measured = measuring.measure(
             replace(region, mirrors=mirrors), "low", lambda name: lambda share: None
         )
         deeper = []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...picture.cut_out.colour_cut import colour_cut
 from ...picture.cut_out.cutout import refine_mask, resize_mask, sample_crop
 from ..contracts import View
-from ..geometry import project
+from ..geometry import ahead, pixels_across, project
 from ..placement.ground import before_ground
 from ..placement.region import Setting
 from ..surface.fusion import Grid
@@ -232,13 +232,13 @@ def _opinion(
     """
     corners = centre + half * (np.indices((2, 2, 2)).reshape(3, -1).T * 2 - 1)
     where, depth = project(view.camera, corners)
-    ahead = depth > 1e-3
+    is_ahead = depth > 1e-3
     height, width = view.pixels.shape[:2]
-    if not ahead.any():
+    if not is_ahead.any():
         return _Opinion(np.zeros((8, 8), np.float32), 0.0, 0.0, float(max(width, height)))
-    low = np.clip(where[ahead].min(axis=0), 0, [width, height])
-    high = np.clip(where[ahead].max(axis=0), 0, [width, height])
-    if not ahead.all():  # the camera is inside the box
+    low = np.clip(where[is_ahead].min(axis=0), 0, [width, height])
+    high = np.clip(where[is_ahead].max(axis=0), 0, [width, height])
+    if not is_ahead.all():  # the camera is inside the box
         low, high = np.zeros(2), np.array([width, height])
     side = max(CROP * float((high - low).max()), LEAST_CROP)
     x0, y0 = (low + high) / 2 - side / 2
@@ -332,17 +332,16 @@ def silhouette(view: View, points: Floats, cell: float, shape: tuple[int, int]) 
     """(h, w) 1 where cells of a grid project, at any resolution of the view."""
     height, width = shape
     where, depth = project(view.camera, points)
-    ahead = depth > 1e-6
+    is_ahead = ahead(depth)
     image = np.zeros((height, width), np.uint8)
-    if not ahead.any():
+    if not is_ahead.any():
         return image.astype(np.float32)
     scale = width / view.camera.width
-    column, row = np.floor(where[ahead] * scale).astype(np.int64).T
+    column, row = np.floor(where[is_ahead] * scale).astype(np.int64).T
     kept = (column >= 0) & (row >= 0) & (column < width) & (row < height)
     image[row[kept], column[kept]] = 1
     # A cell covers a disc of pixels around its middle.
-    radius = 0.6 * cell * view.focal_px * scale / float(np.median(depth[ahead]))
-    disc = max(1, round(radius))
+    disc = max(1, pixels_across(0.6 * cell, view.camera, depth, width))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * disc + 1, 2 * disc + 1))
     return cv2.dilate(image, kernel).astype(np.float32)
 
@@ -390,10 +389,10 @@ def _flooded(cells: NDArray[np.bool_], start: tuple[int, int, int]) -> NDArray[n
         wide = part.copy()
         for axis in range(3):
             more = wide.copy()
-            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
-            ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-            more[tuple(ahead)] |= wide[tuple(behind)]
-            more[tuple(behind)] |= wide[tuple(ahead)]
+            fore, behind = [slice(None)] * 3, [slice(None)] * 3
+            fore[axis], behind[axis] = slice(1, None), slice(None, -1)
+            more[tuple(fore)] |= wide[tuple(behind)]
+            more[tuple(behind)] |= wide[tuple(fore)]
             wide = more
         part = wide & cells
         grown = int(part.sum())
@@ -410,8 +409,8 @@ def _mask(view: View, opinion: _Opinion, points: Floats, cell: float) -> Floats:
     mask = np.zeros((height, width), np.float32)
     if not drawn.any():
         return mask
-    depth = float(np.median(project(view.camera, points)[1]))
-    margin = max(2, round(GROWN * cell * view.focal_px / max(depth, 1e-6) * own.shape[1] / width))
+    depth = project(view.camera, points)[1]
+    margin = max(2, pixels_across(GROWN * cell, view.camera, depth, own.shape[1]))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
     wide, core = cv2.dilate(drawn, kernel), cv2.erode(drawn, kernel)
     union = ((own > 0.5) & (wide > 0)).sum() + (drawn > 0).sum()

@@ -13,7 +13,15 @@ from ...errors import PictureError
 from ..cameras.mirrors import Mirror
 from ..cameras.reflections import in_frame
 from ..contracts import Kind, Solved, SparsePoints, View
-from ..geometry import Frame, is_whole, meeting_point, pixels_at, positions_and_axes
+from ..geometry import (
+    Frame,
+    ahead,
+    is_whole,
+    meeting_point,
+    pixels_across,
+    pixels_at,
+    positions_and_axes,
+)
 from .focus import Focus, find_focus, ground_under
 from .level import level_of_ground
 from .upright import rotation_to_upright, up_of_cameras, up_of_floor
@@ -225,17 +233,15 @@ def _inside_masks(
         assert view.mask is not None
         row, column, seen, depth = pixels_at(view.camera, world, view.mask.shape)
         # A cell is larger than a pixel: it is excluded when no mask is near its middle.
-        mask = _grown(view.mask > 0.5, view, float(half.max()) / COARSE, float(np.median(depth)))
-        outside = ~seen & (depth > 1e-6) & is_whole(view.mask)
+        reach = pixels_across(float(half.max()) / COARSE, view.camera, depth, view.mask.shape[1])
+        mask = _grown(view.mask > 0.5, reach)
+        outside = ~seen & ahead(depth) & is_whole(view.mask)
         outside[seen] = ~mask[row[seen], column[seen]]
         excluded += outside
     return (excluded <= wrong * len(views)).reshape(COARSE, COARSE, COARSE)
 
 
-def _grown(
-    mask: NDArray[np.bool_], view: View, radius: float, distance: float
-) -> NDArray[np.bool_]:
-    pixels = int(np.clip(radius / max(distance, 1e-9) * view.focal_px, 0, 60))
+def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     if pixels == 0:
         return mask
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))

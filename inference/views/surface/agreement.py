@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import View
-from ..geometry import project
+from ..geometry import ahead, pixels_across, project
 from .fusion import LENIENT, Grid, hull
 
 DOUBTS = (LENIENT, 0.08, 0.15)  # shares of the outlines that may wrongly exclude a spot
@@ -56,12 +56,11 @@ def lost_share(views: Sequence[View], points: NDArray[np.float32], cell: float) 
         if not mask.any():
             continue
         where, depth = project(view.camera, points)
-        column, row = np.floor(where[depth > 1e-6] * (size[0] / width)).astype(np.int64).T
+        column, row = np.floor(where[ahead(depth)] * (size[0] / width)).astype(np.int64).T
         shown = (column >= 0) & (row >= 0) & (column < size[0]) & (row < size[1])
         drawn = np.zeros((size[1], size[0]), np.uint8)
         drawn[row[shown], column[shown]] = 1
-        middle = float(np.median(depth)) if len(depth) else 1.0
-        reach = max(1, round(0.6 * cell * view.focal_px * scale / max(middle, 1e-6)))
+        reach = max(1, pixels_across(0.6 * cell, view.camera, depth, size[0]))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         lost.append(float((mask & (cv2.dilate(drawn, disc) == 0)).sum() / mask.sum()))
     return float(np.mean(lost)) if lost else 0.0

@@ -1,0 +1,1 @@
+"""Downloadable networks: beside their references, and run from picture to mesh."""

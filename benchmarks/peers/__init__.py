@@ -1,0 +1,1 @@
+"""Single steps and exported files beside other programs and libraries."""

@@ -1,0 +1,1 @@
+"""How right a result is: its shape, field, surface, UV map and matched camera against the truth."""

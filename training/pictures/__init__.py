@@ -1,0 +1,1 @@
+"""Rendered pictures of them with exact geometry of what they show."""

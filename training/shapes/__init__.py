@@ -1,0 +1,1 @@
+"""Meshes to learn from: cached objects and what procedures make."""
