@@ -24,6 +24,7 @@ from bpy.app.handlers import persistent
 from ..inference.contracts import Cancelled, CutOut, Done, Failed, News, Progress, Reconstruction
 from ..inference.errors import ImageToMeshError
 from ..inference.running.job import Job
+from ..inference.running.scratch import sweep_aside
 
 logger = logging.getLogger(__name__)
 
@@ -306,6 +307,7 @@ def _forget_exit() -> None:
 
 
 def register() -> None:
+    sweep_aside()
     bpy.app.handlers.load_pre.append(_abandon_on_load)
     if hasattr(bpy.app.handlers, "exit_pre"):
         bpy.app.handlers.exit_pre.append(_shut_down)

@@ -20,6 +20,7 @@ FORBIDDEN = {
     "inference": BLENDER,
     "inference/contracts.py": BLENDER | HEAVY,
     "inference/errors.py": BLENDER | HEAVY | {"numpy"},
+    "inference/stopping.py": BLENDER | HEAVY | {"numpy"},
     "inference/running/job.py": BLENDER | HEAVY | {"numpy"},
     "inference/running/cost.py": BLENDER | HEAVY | {"numpy"},
     "inference/hub/catalogue.py": BLENDER | HEAVY | {"numpy"},
@@ -36,6 +37,7 @@ FORBIDDEN = {
 # list, never from one below. A line is a folder or a single module; the longest one that fits counts.
 ROOMS = (
     "inference/errors",
+    "inference/stopping",
     "inference/contracts",
     "inference/image",
     "inference/camera",
