@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+BAND = 1 << 22  # numbers worked on at once: a tenth of a second or two
 LOOK = 0.05  # seconds between looks while something else is waited for
 
 _here = threading.local()
@@ -24,6 +25,21 @@ def chance_to_stop() -> None:
     ask: Callable[[], None] | None = getattr(_here, "ask", None)
     if ask is not None:
         ask()
+
+
+def bands(length: int, each: float) -> Iterator[slice]:
+    """Yield slices of ``length`` rows, or other things, with a chance to stop before each.
+
+    Args:
+        length: How many there are.
+        each: Numbers that one of them holds, or steps that it takes in units of them.
+    """
+    many = max(1, int(BAND / max(each, 1.0)))
+    chance_to_stop()
+    for first in range(0, length, many):
+        if first:
+            chance_to_stop()
+        yield slice(first, min(first + many, length))
 
 
 @contextmanager
