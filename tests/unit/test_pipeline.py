@@ -1,5 +1,6 @@
 """The whole worker side with the bundled network, on pictures made here."""
 
+import hashlib
 import sys
 
 import cv2
@@ -87,6 +88,7 @@ def test_a_file_with_a_plain_background_is_cut_out(tmp_path):
     )
     assert result.engine == "object"
     assert result.is_watertight
+    assert result.picture_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     found = pipeline.cut_out(Request(PictureFile(path), device="cpu"), quiet)
     truth = vase()[..., 3] > 127
     mask = found.mask > 0.5
@@ -173,7 +175,9 @@ def test_wishes_that_cannot_be_met_are_sentences():
     with pytest.raises(CutOutError, match="No mask was given"):
         run(street(), cut_out="mask")
     with pytest.raises(CutOutError, match="give a mask"):
-        run(street(), mask=np.zeros((20, 20), np.uint8))
+        run(street(), mask=np.zeros((12, 20), np.uint8))
+    with pytest.raises(CutOutError, match="20 x 20 pixels and the picture, upright, 200 x 120"):
+        run(street(), mask=np.full((20, 20), 255, np.uint8))
     if not __import__("torch").cuda.is_available():
         with pytest.raises(DeviceUnavailable, match="NVIDIA graphics card"):
             best_device("cuda")
