@@ -130,20 +130,41 @@ class Shaping:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneShaping:
+    """What can be changed about a scene without asking a network again.
+
+    Attributes:
+        depth_range: Exponent of depth over its median: 1 as seen, 0 flat, 2 twice as deep.
+        cut_threshold: Share by which depth must differ across a steep cell for it to be cut.
+        smoothness: Rounds in which slopes are calmed; jumps stay.
+        fills_behind: Continue the background behind what stands before it; a solid has none.
+        is_solid: Close the relief into a watertight solid.
+        size_m: The same as ``Request.size_m``.
+    """
+
+    depth_range: float = 1.0
+    cut_threshold: float = 0.08
+    smoothness: int = 0
+    fills_behind: bool = True
+    is_solid: bool = False
+    size_m: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class RefineRequest:
     """Shape a finished object again from what was kept with it.
 
     Attributes:
         archive: What ``Reconstruction.archive`` was.
         name: Base name of the result.
-        shaping: The changes.
+        shaping: The changes; of a scene if that was made.
         detail: How fine the mesh is.
         texture_size: Side of the square texture in pixels.
     """
 
     archive: bytes
     name: str
-    shaping: Shaping = Shaping()
+    shaping: Shaping | SceneShaping = Shaping()
     detail: Detail = "medium"
     texture_size: int = 2048
 
@@ -221,6 +242,7 @@ class Picture:
         name: Stem for data-block names.
         notes: Sentences for the artist, such as "Scaled from 20000 x 300 to 4096 x 61".
         place: Where it was taken, None when unknown.
+        sha256: Of the file as it was read; empty when there is none.
     """
 
     pixels: NDArray[np.uint8]
@@ -229,6 +251,7 @@ class Picture:
     name: str
     notes: tuple[str, ...] = ()
     place: Place | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +364,7 @@ class Reconstruction:
         archive: What is needed to shape the object again, see ``archive.py``; None when the engine
             keeps nothing.
         self_intersections: How many faces pass through others; None where that was not looked for.
+        picture_sha256: Of the picture's file as it was read; empty when there is none.
     """
 
     name: str
@@ -356,6 +380,7 @@ class Reconstruction:
     uses_seed: bool = False
     archive: bytes | None = None
     self_intersections: int | None = None
+    picture_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

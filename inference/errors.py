@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from .naming import shown
+
 
 class ImageToMeshError(Exception):
-    """Base class: ``str(error)`` is one sentence, shown to the artist as it stands."""
+    """Base class: ``str(error)`` is one sentence, shown to the artist as it stands.
+
+    Names in it are made safe to show: those of files are whatever a system allowed.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        """Say what happened and what to do next."""
+        super().__init__(shown(sentence))
 
 
 class RunCancelled(ImageToMeshError):

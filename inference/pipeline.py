@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .contracts import CutOut, Picture, Reconstruction, RefineRequest, Request, StageCost
+from .contracts import (
+    CutOut,
+    Picture,
+    Reconstruction,
+    RefineRequest,
+    Request,
+    SceneShaping,
+    StageCost,
+)
 from .networks.run import Networks
 from .running.cost import StageClock
 from .running.failures import translated_failures
@@ -129,6 +137,8 @@ def _run(request: Request, steps: _Run) -> Reconstruction:
 
 
 def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
+    if isinstance(request.shaping, SceneShaping):
+        return _refine_scene(request, request.shaping, steps)
     from .engines.archive import unpack
     from .engines.object import build_object
 
@@ -147,6 +157,27 @@ def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
     opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
     picture = Picture(np.concatenate([pixels, opaque], axis=2), False, None, request.name)
     return _finished(result, "object", picture, kept.model, steps, request.archive)
+
+
+def _refine_scene(request: RefineRequest, shaping: SceneShaping, steps: _Run) -> Reconstruction:
+    from .engines.scene import build_scene
+    from .engines.scene_archive import unpack
+
+    steps.stage("Reading the picture")
+    kept = unpack(request.archive)
+    result = build_scene(
+        kept.sight,
+        request.detail,
+        request.texture_size,
+        kept.median * shaping.size_m,
+        shaping,
+        steps.stage("Building the relief"),
+        shift=kept.shift,
+    )
+    pixels = kept.sight.pixels
+    opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+    picture = Picture(np.concatenate([pixels, opaque], axis=2), False, None, request.name)
+    return _finished(result, "scene", picture, kept.model, steps, request.archive)
 
 
 def _read(request: Request, steps: _Run) -> Picture:
@@ -262,7 +293,8 @@ def _run_scene(
     picture: Picture, request: Request, subject: Subject | None, network: Networks, steps: _Run
 ) -> Reconstruction:
     from .camera import PinholeCamera
-    from .engines.scene import build_scene
+    from .engines.scene import SceneSight, build_scene
+    from .engines.scene_archive import SceneArchive, pack
     from .picture.intrinsics import focal_from_fov
 
     net = network.bundled()
@@ -280,21 +312,27 @@ def _run_scene(
     if focal is None:
         focal = focal_from_fov(SCENE_FOV, max(height, width))
     stage = "Building the relief"
-    result = build_scene(
+    sight = SceneSight(
         rgb,
         scene.depth if finer is None else finer.depth,
         scene.up,
         PinholeCamera(width, height, focal),
+        BUNDLED_EDGE_BLUR if finer is None else SHARP_EDGE_BLUR,
+    )
+    median_m = _median_m(finer, request)
+    result = build_scene(
+        sight,
         request.detail,
         request.texture_size,
-        _median_m(finer, request),
-        request.is_solid,
+        median_m,
+        SceneShaping(
+            fills_behind=request.fills_behind, is_solid=request.is_solid, size_m=request.size_m
+        ),
         steps.stage(stage),
-        fills_behind=request.fills_behind,
-        edge_blur=BUNDLED_EDGE_BLUR if finer is None else SHARP_EDGE_BLUR,
         fill=partial(network.filled, stage=stage) if request.fills_behind else None,
     )
-    return _finished(result, "scene", picture, network, steps)
+    archive = pack(SceneArchive(sight, median_m / request.size_m, result.shift, network.name()))
+    return _finished(result, "scene", picture, network, steps, archive)
 
 
 def _median_m(depth: SceneDepth | None, request: Request) -> float:
@@ -339,4 +377,5 @@ def _finished(
         uses_seed=not isinstance(made_by, str) and made_by.uses_seed,
         archive=archive,
         self_intersections=getattr(result, "crossings", None),
+        picture_sha256=picture.sha256,
     )

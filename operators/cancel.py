@@ -15,7 +15,7 @@ class IMAGE_TO_MESH_OT_cancel(bpy.types.Operator):
 
     bl_idname = "image_to_mesh.cancel"
     bl_label = "Cancel"
-    bl_description = "Stop working on the picture. Esc does the same"
+    bl_description = "Stop working on the picture. Esc over the 3D view does the same"
     bl_options = {"INTERNAL"}
 
     @classmethod
@@ -36,14 +36,14 @@ _keymap_items: list[tuple[bpy.types.KeyMap, bpy.types.KeyMapItem]] = []
 def register() -> None:
     """Let Esc cancel.
 
-    The window's key map comes last, so anything else that wants Esc goes first, and while nothing
-    runs the poll lets Esc pass.
+    Only with the mouse over a 3D view or its sidebar: Esc in another editor means something else. Modal
+    tools, menus and text fields get it before any key map, and while nothing runs the poll lets it pass.
     """
     manager = bpy.context.window_manager
     config = manager.keyconfigs.addon if manager is not None else None
     if config is None:  # without a window there are no keys
         return
-    keymap = config.keymaps.new(name="Window", space_type="EMPTY")
+    keymap = config.keymaps.new(name="3D View Generic", space_type="VIEW_3D")
     item = keymap.keymap_items.new(IMAGE_TO_MESH_OT_cancel.bl_idname, type="ESC", value="PRESS")
     _keymap_items.append((keymap, item))
 

@@ -6,19 +6,24 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import TextIO, cast
 
 import bpy
 
 from ..inference.contracts import Picks, PictureFile, Request, Shaping
 from ..inference.errors import ImageToMeshError
 from ..inference.hub.catalogue import Task, models_for
+from ..inference.naming import shown
 from ..inference.networks.choice import known
 from ..inference.views.contracts import ViewsRequest
 from . import session
-from .batch.export import SUFFIXES
-from .batch.folder import Outcome, Plan, carry_out, of_pictures, pictures_in, plan_outputs
+from .batch.folder import Outcome, carry_out, of_pictures
+from .batch.formats import SUFFIXES
+from .batch.inputs import is_folder, pictures_in
+from .batch.log import LOG_NAME, log_path
+from .batch.names import Plan, named_plan, plan_outputs
 from .photos.batch import of_photos, photo_sets
 from .photos.reconstruct import PHOTO_STAGES
 from .preferences import chosen_device
@@ -50,15 +55,15 @@ def run_cli(argv: Sequence[str]) -> int:
         if outcome.status == "error":
             _complain(f"{outcome.picture}: {outcome.message}")
             if outcome.details and arguments.verbose:
-                _complain(outcome.details)
+                for line in outcome.details.splitlines():
+                    _complain(line)
         elif not arguments.quiet:
             kept = "kept" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
-            sys.stdout.write(
-                f"{outcome.picture} -> {outcome.output} ({outcome.faces} faces, {kept})\n"
+            _say(
+                sys.stdout, f"{outcome.picture} -> {outcome.output} ({outcome.faces} faces, {kept})"
             )
             if arguments.photos and outcome.message:  # which photos were left out, and why
-                sys.stdout.write(f"  {outcome.message}\n")
-            sys.stdout.flush()
+                _say(sys.stdout, f"  {outcome.message}")
 
     reason = session.busy_reason()
     if reason is not None:
@@ -70,9 +75,11 @@ def run_cli(argv: Sequence[str]) -> int:
             is_one = len(inputs) == 1
         else:
             inputs, assign = _pictures(arguments), of_pictures(_template(arguments, picks))
-            is_one = not arguments.pictures[0].is_dir()
+            is_one = not is_folder(arguments.pictures[0])
+        plans = _plans(arguments, inputs, is_one)
+        _mention_log(plans[0].folder)
         outcomes = carry_out(
-            _plans(arguments, inputs, is_one),
+            plans,
             assign,
             _file_format(arguments),
             overwrite=arguments.overwrite,
@@ -256,7 +263,7 @@ def _degrees(text: str) -> float:
 
 def _output_file_format(arguments: argparse.Namespace) -> str | None:
     """The format that --output names, when it is a file and not a folder."""
-    if arguments.output.is_dir() or len(arguments.pictures) + len(arguments.photos) != 1:
+    if is_folder(arguments.output) or len(arguments.pictures) + len(arguments.photos) != 1:
         return None
     suffix = arguments.output.suffix.lower()
     return next((name for name, known in SUFFIXES.items() if known == suffix), None)
@@ -269,7 +276,7 @@ def _file_format(arguments: argparse.Namespace) -> str:
 def _pictures(arguments: argparse.Namespace) -> list[Path]:
     pictures: list[Path] = []
     for picture in arguments.pictures:
-        pictures += pictures_in(picture) if picture.is_dir() else [picture]
+        pictures += pictures_in(picture) if is_folder(picture) else [picture]
     return pictures
 
 
@@ -281,7 +288,7 @@ def _plans(arguments: argparse.Namespace, inputs: list[Path], is_one: bool) -> l
     """Plan the inputs; if there ``is_one``, --output may name its file."""
     named = _output_file_format(arguments)
     if is_one and named is not None and named == _file_format(arguments):
-        return [Plan(inputs[0], arguments.output.parent, arguments.output.stem)]
+        return [named_plan(inputs[0], arguments.output)]
     return plan_outputs(inputs, arguments.output)
 
 
@@ -327,9 +334,24 @@ def _template(arguments: argparse.Namespace, picks: Picks | None) -> Request:
     )
 
 
+def _mention_log(folder: Path) -> None:
+    """Tell when the log has another name than the documented one."""
+    path = log_path(folder)
+    if path.name != LOG_NAME:
+        _complain(f"{LOG_NAME} is no ordinary file: the log goes to {path}.")
+
+
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"{NAME}: {sentence}\n")
-    sys.stderr.flush()
+    _say(sys.stderr, f"{NAME}: {sentence}")
+
+
+def _say(stream: TextIO, line: str) -> None:
+    """Print a line, whatever is in it and wherever it goes; a night's work must not end here."""
+    encoding = stream.encoding or "utf-8"
+    text = shown(line).encode(encoding, "backslashreplace").decode(encoding)
+    with suppress(OSError):  # nobody reads it any more
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 _handles: list[object] = []

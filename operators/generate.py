@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
-from mathutils import Vector
+from mathutils import Matrix
 
 from ..inference.contracts import (
     Done,
@@ -17,8 +17,10 @@ from ..inference.contracts import (
     PicturePixels,
     Reconstruction,
     Request,
+    SceneShaping,
 )
 from ..inference.errors import ImageToMeshError, PictureError
+from ..inference.naming import shown
 from ..inference.running.job import Job
 from . import session
 from .cursor import cursor_progress
@@ -27,7 +29,6 @@ from .preferences import chosen_device
 from .refine import shaping
 from .request import (
     image_named,
-    mask_from_image,
     request_from,
     settings_from,
     source_from_image,
@@ -36,6 +37,9 @@ from .request import (
 from .scene.build import add_reconstruction
 from .target import Target
 from .versions import extension_version
+from .view.belonging import WITH_MASK, checked_mask
+from .view.onlooker import Onlooker
+from .view.place import ORIGIN, Anchor, Placed, anchor, settle
 from .worker import Reconstructing
 
 UNDO_NAME = "Image to Mesh"
@@ -53,6 +57,8 @@ class Delivery:
         use_matched_render: Whether a scene's render follows the matched camera.
         variants: How many results are wanted, each of its own seed.
         number: Which of them this is, from 0; they stand side by side.
+        place: Where it goes.
+        onlooker: The view that is shown the result; None when nobody looks.
     """
 
     request: Request
@@ -61,6 +67,8 @@ class Delivery:
     use_matched_render: bool
     variants: int = 1
     number: int = 0
+    place: Anchor = ORIGIN
+    onlooker: Onlooker | None = None
 
     def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         """Build the data-blocks and sum them up in lines for the artist."""
@@ -77,12 +85,21 @@ class Delivery:
         )
         if result.archive is not None:
             detail, size = self.request.detail.upper(), self.request.texture_size
-            shaping.keep(built.object, result.archive, detail, size, self.request.shaping)
-        if self.number:
-            aside = Vector((SPACING * self.number * self.request.size_m, 0.0, 0.0))
-            built.object.location += aside
-            built.camera.location += aside
+            made_with = self.request.shaping
+            if result.engine == "scene":
+                made_with = scene_shaping(self.request)
+            shaping.keep(built.object, result.archive, detail, size, made_with, camera=built.camera)
+        settle(self._own_place(), view_layer, built.object, built.companions())
+        if self.onlooker is not None:
+            self.onlooker.look_at(scene, built.object)
         return summary(result, seconds, is_matched)
+
+    def _own_place(self) -> Anchor:
+        """Where this variant goes; those that step aside find their places by themselves."""
+        if self.place.steps_aside or not self.number:
+            return self.place
+        aside = Matrix.Translation((SPACING * self.number * self.request.size_m, 0.0, 0.0))
+        return anchor(Matrix(self.place.matrix) @ aside, steps_aside=False)
 
     def following(self, result: session.Result) -> "Delivery | None":
         """The next variant after ``result``; None when there are enough, or all would be alike."""
@@ -105,7 +122,16 @@ class Delivery:
     def start(self) -> None:
         """Begin in the background."""
         job = Job(self.request, self.work.run)
-        session.start(job, self.finish_with_undo_step, settings_from(self.request))
+        title = picture_name(self.request.source)
+        settings = settings_from(self.request)
+        session.start(job, self.finish_with_undo_step, settings, title=title)
+
+
+def scene_shaping(request: Request) -> SceneShaping:
+    """How a scene is made at first; the Refine panel starts from it."""
+    return SceneShaping(
+        fills_behind=request.fills_behind, is_solid=request.is_solid, size_m=request.size_m
+    )
 
 
 def provenance(result: Reconstruction, request: Request) -> dict[str, str]:
@@ -121,7 +147,7 @@ def provenance(result: Reconstruction, request: Request) -> dict[str, str]:
 
 def picture_name(source: PictureFile | PicturePixels) -> str:
     """What the artist calls the picture."""
-    return source.path.name if isinstance(source, PictureFile) else source.name
+    return shown(source.path.name if isinstance(source, PictureFile) else source.name)
 
 
 def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[str, ...]:
@@ -139,12 +165,14 @@ def summary(result: Reconstruction, seconds: float, is_matched: bool) -> tuple[s
     return (*lines, *result.notes)
 
 
-class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
+class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, Placed, bpy.types.Operator):
     """Turn the chosen picture into a textured mesh.
 
     Pressed as a button it works in the background, and whatever is not given comes from the panel.
+    The result arrives at the 3D cursor, beside what is there, and the view turns to it.
     Called from Python it waits for the result, which becomes the active object; given a picture it
-    uses the arguments alone, and without one it does what the button would.
+    uses the arguments alone, and without one it does what the button would. It then stands exactly at
+    ``location``, the world's origin unless given, whatever is there, and no view changes.
     """
 
     bl_idname = "image_to_mesh.generate"
@@ -195,10 +223,12 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
         self._take_from_panel(context)
         try:
             delivery = self._delivery(context)
+            onlooker = Onlooker.of(context)
+            place = self.cursor_anchor(context, onlooker)
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        delivery.start()
+        replace(delivery, place=place, onlooker=onlooker).start()
         return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -230,7 +260,7 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
                 setattr(self, name, getattr(panel, name))
         if not self.filepath and not self.image:
             self.image = panel.picture.name if panel.picture is not None else ""
-            if not self.mask and panel.mask is not None and self.cut_out in {"AUTO", "MASK"}:
+            if not self.mask and panel.mask is not None and self.cut_out in WITH_MASK:
                 self.mask = panel.mask.name
 
     def _delivery(self, context: bpy.types.Context) -> Delivery:
@@ -240,10 +270,15 @@ class IMAGE_TO_MESH_OT_generate(ReconstructionOptions, bpy.types.Operator):
             source = source_from_image(image_named(self.image))
         else:
             raise PictureError("No picture is chosen: open one in the Image to Mesh tab first.")
-        mask = mask_from_image(image_named(self.mask)) if self.mask else None
+        mask = checked_mask(self.mask, self.image) if self.mask else None
         device = chosen_device(self.device)
         request = request_from(self, source, mask, device)
         work = Reconstructing(keeps_models=self.variants > 1)
         return Delivery(
-            request, Target.of(context), work, self.use_matched_render, variants=self.variants
+            request,
+            Target.of(context),
+            work,
+            self.use_matched_render,
+            variants=self.variants,
+            place=self.given_anchor(context),
         )

@@ -15,10 +15,12 @@ from ..inference.contracts import Done, News
 from ..inference.errors import ImageToMeshError
 from ..inference.hub import weights
 from ..inference.hub.catalogue import CATALOGUE, ModelEntry, model
+from ..inference.machine.memory import likely_memory
+from ..inference.networks.choice import recommended
 from ..inference.running.job import Job
 from . import session, worker
 from .cursor import cursor_progress
-from .preferences import models_folder, network_refusal
+from .preferences import BEST, models_folder, network_refusal, preferred_device
 
 ITEMS = tuple((entry.id, entry.label, entry.good_at) for entry in CATALOGUE)
 WEIGHTS_FILES = "*.safetensors;*.pth;*.pt;*.ckpt;*.bin"
@@ -80,7 +82,8 @@ class _ModelOperator(session.WhileIdle):
         started = time.perf_counter()
         job, settings = Job(task, run), {"model": task.entry.id}
         if not wait:
-            session.start(job, _told, settings, f"{task.entry.label} is being {work}")
+            label = task.entry.label
+            session.start(job, _told, settings, f"{label} is being {work}", title=label)
             return {"FINISHED"}
         with cursor_progress(context) as progress:
             event = session.run(job, progress, settings)
@@ -124,6 +127,67 @@ class IMAGE_TO_MESH_OT_download_model(_ModelOperator, bpy.types.Operator):
     def _start(self, context: bpy.types.Context, *, wait: bool) -> set[str]:
         task = _ModelTask(model(self.model), models_folder(), forbidden=network_refusal())
         return self._run(context, task, _download, "downloaded", wait=wait)
+
+
+@dataclass(frozen=True, slots=True)
+class _BestTask:
+    """The models that are still missing of the best for this computer."""
+
+    entries: tuple[ModelEntry, ...]
+    folder: Path
+    forbidden: str | None
+
+
+def best_missing(folder: Path) -> tuple[ModelEntry, ...]:
+    """Models that Auto would take on this computer and that are not installed."""
+    memory = likely_memory(preferred_device().lower())
+    found = recommended(memory)
+    return tuple(entry for entry in found if weights.status(entry, folder).state != "installed")
+
+
+def _download_all(task: _BestTask, report: worker.Report) -> News:
+    whole = sum(entry.size or 1 for entry in task.entries)
+    done = 0
+    for entry in task.entries:
+        size, before = entry.size or 1, done
+
+        def tell(share: float, stage: str, name: str = entry.label) -> None:
+            report((before + share * size) / whole, f"{name}: {stage}")  # noqa: B023 - called at once
+
+        weights.download(entry, task.folder, tell, task.forbidden)
+        done += size
+    return News((f"Installed: {', '.join(entry.label for entry in task.entries)}.",))
+
+
+class IMAGE_TO_MESH_OT_download_best(session.WhileIdle, bpy.types.Operator):
+    """Download what Auto would take on this computer."""
+
+    bl_idname = "image_to_mesh.download_best"
+    bl_label = "Get the Best for This Computer"
+    bl_description = (
+        "Download the models that Auto would take at each stage on this computer. Only such as may be"
+        " used commercially. Cancel keeps what has arrived"
+    )
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        folder = models_folder()
+        task = _BestTask(best_missing(folder), folder, network_refusal())
+        if not task.entries:
+            self.report({"INFO"}, "The best models for this computer are installed")
+            return {"CANCELLED"}
+        started = time.perf_counter()
+        job, settings = Job(task, _download_all), {"model": BEST}
+        if not bpy.app.background:
+            work = "The best models are being downloaded"
+            session.start(job, _told, settings, work, title=self.bl_label)
+            return {"FINISHED"}
+        with cursor_progress(context) as progress:
+            event = session.run(job, progress, settings)
+        failed = session.conclude(event, _told, time.perf_counter() - started)
+        if failed is not None:
+            self.report({"ERROR"}, failed.message)
+        return {"FINISHED"} if isinstance(event, Done) and failed is None else {"CANCELLED"}
 
 
 class IMAGE_TO_MESH_OT_use_model_file(_ModelOperator, bpy.types.Operator):
@@ -208,6 +272,7 @@ class IMAGE_TO_MESH_OT_free_memory(session.WhileIdle, bpy.types.Operator):
 
 CLASSES = (
     IMAGE_TO_MESH_OT_download_model,
+    IMAGE_TO_MESH_OT_download_best,
     IMAGE_TO_MESH_OT_use_model_file,
     IMAGE_TO_MESH_OT_verify_model,
     IMAGE_TO_MESH_OT_delete_model,

@@ -107,7 +107,7 @@ def neural_property(**more: Any) -> object:
 def delight_property(**more: Any) -> object:
     """Declare how much light is taken out of the colours."""
     return FloatProperty(
-        name="Remove Lighting",
+        name="Remove Light",
         description="Take the picture's light and shade out of an object's colours, so that new"
         " lights shade it. A guess: dark paint may turn paler",
         default=0.0,
@@ -231,8 +231,8 @@ class ReconstructionOptions:
     use_matched_render: BoolProperty(
         name="Match Render",
         description="For scenes: render through the matched camera at the picture's size, so that"
-        " a render overlays the picture. Objects never change the render settings",
-        default=True,
+        " a render overlays the picture. Without it your camera and render size stay as they are",
+        default=False,
         options={"SKIP_SAVE"},
     )
     cut_out_model: EnumProperty(

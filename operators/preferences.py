@@ -11,6 +11,13 @@ import bpy
 
 from .versions import ROOT_PACKAGE
 
+BEST = "best for this computer"  # stands for a model's id while several are downloaded
+RESULT_SHADINGS = (
+    ("TEXTURE", "Textured", "Solid shading with the texture's colours: at once, on any computer"),
+    ("MATERIAL", "Material Preview", "With light and reflections; the first time takes a while"),
+    ("KEEP", "As It Is", "The view's shading is left alone"),
+)
+
 
 def preferred_device() -> str:
     """The device chosen in the preferences, as an identifier of ``options.DEVICES``."""
@@ -34,6 +41,16 @@ def default_models_folder() -> str:
         return bpy.utils.extension_path_user(ROOT_PACKAGE, path="models")
     except ValueError:  # run from a script, not installed as an extension
         return bpy.utils.user_resource("DATAFILES", path="image_to_mesh/models")
+
+
+def frames_results() -> bool:
+    """Whether the view that started a run turns to its result."""
+    return getattr(_preferences(), "use_frame_result", True)
+
+
+def result_shading() -> str:
+    """How that view shows the result, as an identifier of ``RESULT_SHADINGS``."""
+    return getattr(_preferences(), "result_shading", "TEXTURE")
 
 
 def network_refusal() -> str | None:

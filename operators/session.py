@@ -11,11 +11,12 @@ Nothing here is saved in a .blend.
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import bpy
@@ -24,11 +25,15 @@ from bpy.app.handlers import persistent
 from ..inference.contracts import Cancelled, CutOut, Done, Failed, News, Progress, Reconstruction
 from ..inference.errors import ImageToMeshError
 from ..inference.running.job import Job
+from ..inference.running.remaining import History, Remaining
+from .view import status_bar
+from .view.status_bar import Running
 
 logger = logging.getLogger(__name__)
 
 PUMP_INTERVAL = 0.1  # seconds between looks at the queue
 RUN_INTERVAL = 0.05  # seconds between looks when nothing else can happen meanwhile
+TELL_INTERVAL = 2.0  # seconds after which the remaining time is told anew without any news
 REDRAW_INTERVAL = 0.5  # seconds; a progress bar needs no more, and drawing holds up everything
 PICTURE_WORK = "A picture is being worked on"
 SHUTDOWN_PATIENCE = 5.0  # seconds that disabling the add-on or quitting may take
@@ -62,12 +67,16 @@ class _Task:
     started: float
     work: str
     companion: Companion | None = None
+    title: str = ""
+    kind: str = ""
+    remaining: Remaining = field(default_factory=Remaining)
 
     def close(self) -> None:
         if self.companion is not None:
             self.companion.close()
 
 
+_history = History()
 _task: _Task | None = None
 _stopping: Job | None = None  # asked to stop, its thread not ended yet; its result is unwanted
 _redrawn_at = 0.0
@@ -82,6 +91,20 @@ last_settings: Settings = {}
 def is_running() -> bool:
     """Whether a job is under way whose result is wanted."""
     return _task is not None
+
+
+def is_job(job: Job) -> bool:
+    """Whether this is the job whose result is wanted, though its thread may have ended already."""
+    return _task is not None and _task.job is job
+
+
+def running() -> Running | None:
+    """How far the running job is; None when none is wanted."""
+    if _task is None:
+        return None
+    event = last_event if isinstance(last_event, Progress) else Progress(0.0, "Starting")
+    left = _task.remaining.seconds_left(time.perf_counter() - _task.started)
+    return Running(_task.title, event.stage, event.fraction, left)
 
 
 def can_finish() -> bool:
@@ -123,6 +146,7 @@ def start(
     settings: Settings,
     work: str = PICTURE_WORK,
     companion: Companion | None = None,
+    title: str = "",
 ) -> None:
     """Run ``job`` on its thread and hand its result to ``finish`` on this one.
 
@@ -132,8 +156,12 @@ def start(
         settings: What the job was asked, for the report.
         work: What it does, for whoever wants to start another.
         companion: Goes along with it.
+        title: Name of the picture, or of what else is worked on.
     """
-    _begin(_Task(job, finish, time.perf_counter(), work, companion), settings)
+    kind = _kind(work, settings)
+    begun = time.perf_counter()
+    watched = _history.begin(kind)
+    _begin(_Task(job, finish, begun, work, companion, title, kind, watched), settings)
     _ensure_timer()
     _redraw_sidebars()
 
@@ -208,18 +236,29 @@ def pump() -> float | None:
         for event in events:
             if isinstance(event, Progress):
                 last_event = event
+                _task.remaining.note(event.fraction, time.perf_counter() - _task.started)
             else:
                 task, _task = _task, None
                 task.close()
                 assert task.finish is not None
-                conclude(event, task.finish, time.perf_counter() - task.started)
+                seconds = time.perf_counter() - task.started
+                if isinstance(event, Done):
+                    _history.end(task.kind, task.remaining, seconds)
+                conclude(event, task.finish, seconds)
         if _task is not None and _task.companion is not None:
             _task.companion.refresh()
         _news_since_redraw |= bool(events)
-        is_due = time.perf_counter() - _redrawn_at >= REDRAW_INTERVAL
-        if _news_since_redraw and (_task is None or is_due):
+        since = time.perf_counter() - _redrawn_at
+        is_due = since >= (REDRAW_INTERVAL if _news_since_redraw else TELL_INTERVAL)
+        if is_due or (_news_since_redraw and _task is None):
             _redraw_sidebars()
     return PUMP_INTERVAL if _task is not None or _stopping is not None else None
+
+
+def _kind(work: str, settings: Settings) -> str:
+    """What runs have in common that take about as long as each other."""
+    alike = {name: value for name, value in settings.items() if name != "seed"}
+    return f"{work} {json.dumps(alike, sort_keys=True, default=str)}"
 
 
 def forget() -> None:
@@ -257,6 +296,7 @@ def _redraw_sidebars() -> None:
     """Show the newest state. Tagging must follow the change, or a button stays grey."""
     global _redrawn_at, _news_since_redraw
     _redrawn_at, _news_since_redraw = time.perf_counter(), False
+    status_bar.show(running())
     manager = bpy.context.window_manager
     for window in manager.windows if manager is not None else ():
         for area in window.screen.areas if window.screen is not None else ():
@@ -273,6 +313,7 @@ def _abandon_on_load(_path: object) -> None:
     """A result belongs to the file that asked for it; never drop it into another."""
     _abandon()
     forget()
+    status_bar.show(None)
 
 
 @persistent

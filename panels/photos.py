@@ -13,12 +13,14 @@ import bpy
 import bpy.utils.previews
 
 from ..inference.views.contracts import VIDEO_EXTENSIONS
-from ..operators import session
+from ..operators.photos.options import ImageToMeshPhotos
 from .networks import draw_choice, views_choice
-from .sidebar import draw_progress, draw_wrapped
+from .progress import draw_run, draw_wrapped
 
 ICONS = {"NEW": "BLANK1", "USED": "CHECKMARK", "REMARK": "INFO", "LEFT_OUT": "ERROR"}
 MOST_REMARKS = 8
+LIST_SHARE = 0.6  # of the width; the preview has the rest
+PREVIEW_SCALE = 4.6
 
 _thumbnails: bpy.utils.previews.ImagePreviewCollection | None = None
 
@@ -64,23 +66,28 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         photos = context.scene.image_to_mesh_photos
-        row = layout.row()
-        row.template_list(
-            IMAGE_TO_MESH_UL_photos.bl_idname, "", photos, "pictures", photos, "active", rows=4
+        sides = layout.split(factor=LIST_SHARE)
+        sides.template_list(
+            IMAGE_TO_MESH_UL_photos.bl_idname, "", photos, "pictures", photos, "active", rows=5
         )
-        side = row.column(align=True)
-        side.operator("image_to_mesh.add_photos", text="", icon="ADD")
-        side.operator("image_to_mesh.add_loaded_photos", text="", icon="IMAGE_DATA")
-        side.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
-        side.separator()
-        side.operator("image_to_mesh.clear_photos", text="", icon="X")
-        if session.is_running():
-            draw_progress(layout)
-        else:
-            button = layout.row()
-            button.scale_y = 1.4
-            button.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
-            button.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+        _draw_preview(sides.column(), photos)
+        buttons = layout.row(align=True)
+        buttons.operator("image_to_mesh.add_photos", text="", icon="ADD")
+        buttons.operator("image_to_mesh.add_loaded_photos", text="", icon="IMAGE_DATA")
+        buttons.operator("image_to_mesh.remove_photo", text="", icon="REMOVE")
+        buttons.separator()
+        for direction, icon in (("UP", "TRIA_UP"), ("DOWN", "TRIA_DOWN")):
+            button = buttons.operator("image_to_mesh.move_photo", text="", icon=icon)
+            button.direction = direction
+        buttons.operator("image_to_mesh.sort_photos", text="", icon="SORTALPHA")
+        buttons.separator()
+        buttons.operator("image_to_mesh.clear_photos", text="", icon="X")
+
+        def draw_button(place: bpy.types.UILayout) -> None:
+            place.context_pointer_set("image_to_mesh_photos_panel", photos)  # poll tells why
+            place.operator("image_to_mesh.reconstruct_views", icon="OUTLINER_OB_CAMERA")
+
+        draw_run(layout, context, draw_button, ("Add photos of one thing or place, or a video.",))
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -99,15 +106,24 @@ class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):
         column.prop(photos, "is_measured")
         if photos.active < len(photos.pictures):
             item = photos.pictures[photos.active]
-            number = thumbnail(bpy.path.abspath(item.filepath))
-            if number and item.status != "LEFT_OUT":
-                layout.template_icon(icon_value=number, scale=6.0)
             if item.sentence:
                 is_good = item.status in {"USED", "REMARK"}
                 icon = "CHECKMARK" if is_good else "ERROR"
                 draw_wrapped(layout, context, item.sentence, icon=icon)
         layout.operator("image_to_mesh.scale_to_distance", icon="DRIVER_DISTANCE")
         _draw_remarks(layout, context, photos.remarks)
+
+
+def _draw_preview(layout: bpy.types.UILayout, photos: ImageToMeshPhotos) -> None:
+    """The active picture beside the list; the place stays where there is none."""
+    number = 0
+    if photos.active < len(photos.pictures):
+        item = photos.pictures[photos.active]
+        if item.image is not None:
+            number = item.image.preview_ensure().icon_id
+        else:
+            number = thumbnail(bpy.path.abspath(item.filepath))
+    layout.template_icon(icon_value=number, scale=PREVIEW_SCALE)
 
 
 def _draw_remarks(layout: bpy.types.UILayout, context: bpy.types.Context, text: str) -> None:

@@ -4,19 +4,30 @@
 # The stubs call much of Blender optional or unknown, Context above all.
 
 import importlib.util
+from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..inference.contracts import Failed, Progress
 from ..inference.hub import weights
 from ..inference.hub.catalogue import TASKS, ModelEntry, models_for
+from ..inference.machine.memory import device_words, likely_memory
+from ..inference.networks.choice import recommended
 from ..operators import session
 from ..operators.options import DEVICES
-from ..operators.preferences import default_models_folder, models_folder, network_refusal
+from ..operators.preferences import (
+    BEST,
+    RESULT_SHADINGS,
+    default_models_folder,
+    models_folder,
+    network_refusal,
+    preferred_device,
+)
 
 ROOT_PACKAGE = __name__.rsplit(".", 2)[0]  # bl_ext.<repository>.image_to_mesh
 NEEDED = {"torch": "PyTorch", "cv2": "OpenCV", "safetensors": "safetensors"}
+DOWNLOADER = "huggingface_hub"
 
 
 def missing_packages() -> list[str]:
@@ -58,6 +69,18 @@ class ImageToMeshPreferences(bpy.types.AddonPreferences):
         items=DEVICES,
         default="AUTO",
     )
+    use_frame_result: BoolProperty(
+        name="Frame the Result",
+        description="Turn the 3D view that a run was started from to its result",
+        default=True,
+    )
+    result_shading: EnumProperty(
+        name="Show the Result",
+        description="Switch a 3D view from grey Solid shading to this when the first result arrives in"
+        " it; what you choose afterwards stays",
+        items=RESULT_SHADINGS,
+        default="TEXTURE",
+    )
     models_folder: StringProperty(
         name="Models Folder",
         description="Where networks that you download are kept; empty means Blender's folder for"
@@ -71,6 +94,11 @@ class ImageToMeshPreferences(bpy.types.AddonPreferences):
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(self, "device")
+        shown = column.row()
+        shown.enabled = False
+        shown.label(text=f"Runs on {device_words(self.device.lower())}")
+        column.prop(self, "use_frame_result")
+        column.prop(self, "result_shading")
         column.prop(self, "models_folder", placeholder=default_models_folder())
         _draw_models(layout)  # pyright: ignore[reportArgumentType]
         missing = missing_packages()
@@ -93,18 +121,43 @@ def _draw_models(layout: bpy.types.UILayout) -> None:
     refusal = network_refusal()
     if refusal is not None:
         layout.label(text=refusal, icon="INTERNET_OFFLINE")
+    if importlib.util.find_spec(DOWNLOADER) is None:
+        text = f"Download needs the Python package {DOWNLOADER}, which the full zip brings; Use File does not"
+        layout.label(text=text, icon="INFO")
     event = session.last_event
     if isinstance(event, Failed) and "model" in session.last_settings:
         row = layout.row()
         row.alert = True
         row.label(text=event.message, icon="ERROR")
     folder = models_folder()
+    _draw_best(layout, folder)
     for task, title in TASKS.items():
         box = layout.box()
         box.label(text=title)
         for entry in models_for(task):
             if entry.task == task:
                 _draw_model(box, entry, weights.status(entry, folder))
+
+
+def _draw_best(layout: bpy.types.UILayout, folder: Path) -> None:
+    """What Auto would take on this computer, with one button for all of it."""
+    found = recommended(likely_memory(preferred_device().lower()))
+    missing = [entry for entry in found if weights.status(entry, folder).state != "installed"]
+    box = layout.box()
+    names = ", ".join(entry.label for entry in found)
+    box.label(text=f"Best for this computer: {names}", icon="SOLO_ON")
+    if session.is_running() and session.last_settings.get("model") == BEST:
+        running = session.running()
+        fraction = running.fraction if running is not None else 0.0
+        row = box.row(align=True)
+        row.progress(factor=fraction, type="BAR", text=running.stage if running is not None else "")
+        row.operator("image_to_mesh.cancel", icon="CANCEL")
+    elif not missing:
+        box.label(text="All of it is installed", icon="CHECKMARK")
+    else:
+        size = size_text(sum(entry.size or 0 for entry in missing))
+        text = f"Get the Best for This Computer ({size})"
+        box.operator("image_to_mesh.download_best", text=text, icon="IMPORT")
 
 
 def _draw_model(layout: bpy.types.UILayout, entry: ModelEntry, status: weights.Status) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -23,6 +23,7 @@ class Seen:
     host: str
     range: str | None
     authorization: str | None
+    agent: str = ""
 
 
 @dataclass
@@ -39,6 +40,8 @@ class LoopbackHub:
         pace: Seconds between pieces of 64 kB.
         silent_after: After how many bytes the server says no more; None never.
         token: Only those who send it get files.
+        changed: Headers that come with files and redirects in place of the right ones; None leaves one out.
+        surplus: Bytes that come after the file's own.
     """
 
     files: dict[str, bytes | mmap.mmap] = field(default_factory=dict)
@@ -50,6 +53,8 @@ class LoopbackHub:
     pace: float = 0.0
     silent_after: int | None = None
     token: str | None = None
+    changed: dict[str, str | None] = field(default_factory=dict)
+    surplus: int = 0
     seen: list[Seen] = field(default_factory=list)
     hashed: dict[str, tuple[bytes | mmap.mmap, str, str]] = field(default_factory=dict)
     address: str = ""
@@ -104,12 +109,14 @@ class LoopbackHub:
                 headers.get("Host", ""),
                 headers.get("Range"),
                 headers.get("Authorization"),
+                headers.get("User-Agent", ""),
             )
         )
         if self.answers:
             status, extra = self.answers.pop(0)
             return self._refuse(handler, status, extra)
-        path = unquote(handler.path).strip("/")
+        # A proxy is asked for whole addresses.
+        path = unquote(urlsplit(handler.path).path).strip("/")
         is_far = path.startswith("far/")
         if is_far:
             name = path.removeprefix("far/")
@@ -124,14 +131,25 @@ class LoopbackHub:
         sha256, sha1 = self._hashes(name)
         if not is_far and name not in self.small:
             handler.send_response(302)
-            handler.send_header("Location", f"{self.far_address}/far/{name}")
-            handler.send_header("X-Repo-Commit", COMMIT)
-            handler.send_header("X-Linked-Etag", f'"{sha256}"')
-            handler.send_header("X-Linked-Size", str(len(content)))
+            self._tell(
+                handler,
+                {
+                    "Location": f"{self.far_address}/far/{name}",
+                    "X-Repo-Commit": COMMIT,
+                    "X-Linked-Etag": f'"{sha256}"',
+                    "X-Linked-Size": str(len(content)),
+                },
+            )
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return None
         return self._send(handler, content, is_head=is_head, etag=sha1)
+
+    def _tell(self, handler: BaseHTTPRequestHandler, headers: dict[str, str]) -> None:
+        for name, value in headers.items():
+            said = self.changed.get(name, value)
+            if said is not None:
+                handler.send_header(name, said)
 
     def _hashes(self, name: str) -> tuple[str, str]:
         """The sha256 and sha1 of a file; known once for each content, which may be gigabytes."""
@@ -157,14 +175,24 @@ class LoopbackHub:
             if begin >= len(content):
                 return self._refuse(handler, 416, {})
         handler.send_response(206 if begin else 200)
-        handler.send_header("Content-Length", str(len(content) - begin))
-        handler.send_header("ETag", f'"{etag}"')
-        handler.send_header("X-Repo-Commit", COMMIT)
+        length = len(content) + self.surplus
+        headers = {
+            "Content-Length": str(length - begin),
+            "ETag": f'"{etag}"',
+            "X-Repo-Commit": COMMIT,
+        }
+        if begin:
+            headers["Content-Range"] = f"bytes {begin}-{length - 1}/{length}"
+        self._tell(handler, headers)
         handler.end_headers()
         if is_head:
             return None
         if self.falsified:
             content = bytes(len(content))
+        if self.surplus:
+            content = content[:] + bytes(self.surplus)
+        if "Content-Length" in self.changed:
+            handler.close_connection = True
         end = begin + self.cuts.pop(0) if self.cuts else len(content)
         for at in range(begin, min(end, len(content)), 65536):
             if self.silent_after is not None and at >= self.silent_after:

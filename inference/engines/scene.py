@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..camera import PinholeCamera
-from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays
+from ..contracts import CameraArrays, Detail, MaterialArrays, MeshArrays, SceneShaping
 from ..field.two_sided import nearest_inside
 from ..image import enlarge, shrink
 from ..surface.hidden import grown
@@ -21,6 +21,7 @@ from ..surface.relief import (
     cut_relief,
     grid_quads,
     sharpen_jumps,
+    smoothed,
     split_jumps,
 )
 from ..texture.patches import filled_from
@@ -42,55 +43,77 @@ WALL_SHARE = 0.12  # share of the picture mirrored onto the side walls of a soli
 
 @dataclass(frozen=True, slots=True)
 class SceneResult:
-    """What the scene engine makes; see ``contracts.Reconstruction`` for the fields."""
+    """What the scene engine makes; see ``contracts.Reconstruction`` for the other fields.
+
+    Attributes:
+        shift: (3,) from the turned camera frame to the world, in median depths.
+    """
 
     mesh: MeshArrays
     material: MaterialArrays
     camera: CameraArrays
+    shift: NDArray[np.float64]
 
 
-def build_scene(
-    pixels: NDArray[np.uint8],
-    depth: Floats,
-    up: Floats,
-    camera: PinholeCamera,
-    detail: Detail,
-    texture_size: int,
-    median_m: float,
-    is_solid: bool,
-    report: Callable[[float], None],
-    fills_behind: bool = True,
-    edge_blur: float = 9.0,
-    fill: Fill | None = None,
-) -> SceneResult:
-    """Build the relief.
+@dataclass(frozen=True, slots=True)
+class SceneSight:
+    """What a picture and the networks say of a scene; all that the relief is made from.
 
-    Args:
+    Attributes:
         pixels: (H, W, 3) uint8 sRGB picture.
         depth: (h, w) depth along the optical axis, > 0, any scale.
         up: (3,) up direction in the camera frame.
         camera: The picture's camera.
+        edge_blur: Half width of the depth's edges in its own pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    depth: Floats
+    up: Floats
+    camera: PinholeCamera
+    edge_blur: float = 9.0
+
+
+def build_scene(
+    sight: SceneSight,
+    detail: Detail,
+    texture_size: int,
+    median_m: float,
+    shaping: SceneShaping,
+    report: Callable[[float], None],
+    fill: Fill | None = None,
+    shift: NDArray[np.float64] | None = None,
+) -> SceneResult:
+    """Build the relief.
+
+    Every vertex stays on the ray of its pixel whatever the shaping, so the camera goes on matching.
+
+    Args:
+        sight: What was seen.
         detail: How many vertices the longer side gets.
         texture_size: Longest side of the texture.
         median_m: The median depth becomes this many metres.
-        is_solid: Do not cut, and close the relief with walls and a back.
+        shaping: How the relief is made; its size is in ``median_m`` already.
         report: Called with the finished share; raises to cancel.
-        fills_behind: Where depth jumps, continue the background behind the foreground.
-        edge_blur: Half width of the depth's edges in its own pixels.
         fill: Paints what goes on behind; pieces of what lies around if None.
+        shift: (3,) where the relief stood before, in median depths, to stand there again; None
+            stands it on the floor, in the middle of its footprint.
     """
     report(0.0)
+    pixels, depth, camera = sight.pixels, sight.depth, sight.camera
     height, width = pixels.shape[:2]
     longest = min(VERTICES[detail], max(height, width))
     scale = longest / max(height, width)
     rows, columns = max(round(height * scale), 3), max(round(width * scale), 3)
     seen = depth.shape
     depth = _guided_enlarge(depth, pixels, rows, columns)
-    ramp = max(2, round(edge_blur * longest / max(seen)))
+    ramp = max(2, round(sight.edge_blur * longest / max(seen)))
     small = shrink(np.asarray(pixels, np.float32) / 255, columns, rows)
     colours = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), np.float32)
     depth = sharpen_jumps(depth, ramp, colours=colours)
-    depth = depth * np.float32(median_m / float(np.median(depth)))
+    depth = depth / np.float32(np.median(depth))
+    step = 1.0 + shaping.cut_threshold
+    depth = smoothed(depth**shaping.depth_range, shaping.smoothness, step) * np.float32(median_m)
     report(0.3)
 
     # The outermost vertices lie on the picture's border, so the relief fills the frame.
@@ -101,33 +124,36 @@ def build_scene(
     uvs[..., 1] = 1 - uvs[..., 1]
     texture = _texture(pixels, texture_size)
     report(0.5)
-    if is_solid:
+    if shaping.is_solid:
         positions, corners, sizes, corner_uvs = _closed(points, uvs)
     else:
-        relief = cut_relief(points, max(1, round(HIDDEN * longest)) if fills_behind else 1)
+        reach = max(1, round(HIDDEN * longest)) if shaping.fills_behind else 1
+        relief = cut_relief(points, reach, step)
         positions, sizes = relief.vertices, np.full(len(relief.quads), 4)
         corners = relief.quads.reshape(-1)
         texture, corner_uvs = _with_hidden(texture, relief, uvs, fill)
     report(0.8)
 
     axis = np.array([0.0, 0.0, 1.0])
-    rotation = world_from_camera(steadied_up(up, axis), axis)
+    rotation = world_from_camera(steadied_up(sight.up, axis), axis)
     world = positions @ rotation.T.astype(np.float32)
-    low, high = world.min(axis=0), world.max(axis=0)
-    # Robust floor: a few stray points must not lift the whole scene.
-    floor = float(np.percentile(world[:, 1], 99.8))
-    shift = -np.array([(low[0] + high[0]) / 2, floor, (low[2] + high[2]) / 2])
+    if shift is None:
+        low, high = world.min(axis=0), world.max(axis=0)
+        # Robust floor: a few stray points must not lift the whole scene.
+        floor = float(np.percentile(world[:, 1], 99.8))
+        shift = -np.array([(low[0] + high[0]) / 2, floor, (low[2] + high[2]) / 2]) / median_m
+    moved = shift * median_m
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation, shift
+    matrix[:3, :3], matrix[:3, 3] = rotation, moved
     mesh = MeshArrays(
-        (world + shift).astype(np.float32),
+        (world + moved).astype(np.float32),
         corners.astype(np.int32),
         sizes.astype(np.int32),
         corner_uvs.astype(np.float32),
     )
     material = MaterialArrays(texture, ROUGHNESS)
     report(1.0)
-    return SceneResult(mesh, material, CameraArrays(matrix, camera.fov_x, width, height))
+    return SceneResult(mesh, material, CameraArrays(matrix, camera.fov_x, width, height), shift)
 
 
 def _texture(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:

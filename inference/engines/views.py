@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contracts import MaterialArrays, MeshArrays, StageCost
-from ..errors import PictureError
+from ..errors import MissingPackage, PictureError
 from ..running.cost import StageClock
 from ..running.failures import translated_failures
 from ..views.contracts import (
@@ -88,6 +88,7 @@ class _Steps:
         self._report(*self._last)
 
     def _say(self, share: float, words: str) -> None:
+        share = max(share, self._last[0])  # a second way to the cameras begins anew
         self._last = (share, words)
         self._report(share, words)
 
@@ -114,6 +115,7 @@ def run(request: ViewsRequest, report: Report, watch: Watch | None = None) -> Vi
 
 
 def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsReconstruction:
+    from ..views.cameras.turntable import TAKEN_AS_SIDES, may_be_sides
     from ..views.photos.gather import gather, gather_known
     from ..views.placement.placing import fit_on_map
     from ..views.placement.region import find_setting, region_of
@@ -124,7 +126,15 @@ def _run(request: ViewsRequest, report: Report, watch: Watch | None) -> ViewsRec
     _require_two(gathered)
     if request.cameras == "turntable" and not request.known:
         gathered = with_sides_cut(request, gathered, steps)
-    views, solved, statuses = place_views(request, gathered, steps)
+    try:
+        views, solved, statuses = place_views(request, gathered, steps)
+    except (MissingPackage, PictureError):
+        if not may_be_sides(request, gathered.photos):
+            raise
+        request = replace(request, cameras="turntable")
+        gathered = with_sides_cut(request, gathered, steps)
+        gathered = replace(gathered, notes=(*gathered.notes, TAKEN_AS_SIDES))
+        views, solved, statuses = place_views(request, gathered, steps)
     steps.stage("Finding the subject")
     setting = find_setting(views, solved, request.kind, request.seed)
     cut = cut_out_subject(request, views, setting, steps)
@@ -245,6 +255,9 @@ def place_views(
         report(index / len(gathered.photos))
         if photo.name in solved.poses:
             views.append(undistorted(photo, solved.poses[photo.name]))
+    ahead = solved.ahead
+    if ahead is not None:  # the result's camera is that of its front, wherever it is in the list
+        views.sort(key=lambda view: -float(view.camera.matrix[:3, 2] @ ahead))
     if len(views) < FEWEST_VIEWS:
         reason = next(iter(solved.reasons.values()), "")
         raise PictureError(

@@ -26,6 +26,7 @@ TASKS: dict[Task, str] = {
     "upscale": "Upscale",
     "inpaint": "Inpaint",
 }
+SEEDED = frozenset({"solids.triposg"})  # modules of networks that draw by seed
 COMMERCIAL = frozenset({"MIT", "Apache-2.0", "BSD-3-Clause"})
 
 
@@ -93,6 +94,11 @@ class ModelEntry:
     needs_gpu: bool = False
     has_colours: bool = False
     caveat: str = ""
+
+    @property
+    def draws_by_seed(self) -> bool:
+        """Whether another seed gives another result."""
+        return self.module in SEEDED
 
     @property
     def task(self) -> Task:

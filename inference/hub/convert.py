@@ -61,6 +61,12 @@ def to_safetensors(
     report(0.0, words)
     content = _torchscript_state(source) if is_torchscript else _unpickled(source)
     state, metadata = _state_in(content, source)
+    for name, tensor in state.items():
+        if (oddity := _oddity(tensor)) is not None:
+            raise WeightsError(
+                f"{source.name} holds {name[:80]} as {oddity}, which weights are not: choose the"
+                " publisher's own file."
+            )
     network = importlib.import_module(f"..models.{module}", __package__)
     try:
         mapped = cast("dict[str, Tensor]", network.map_checkpoint(state))
@@ -123,6 +129,27 @@ def _state_in(content: object, source: Path) -> tuple[dict[str, Tensor], dict[st
         if state:
             return state, {key: text for key, text in settings.items() if text is not None}
     raise WeightsError(f"{source.name} holds no weights: choose the publisher's own file.")
+
+
+def _oddity(tensor: Tensor) -> str | None:
+    """How a tensor is not a plain block of numbers; None when it is one.
+
+    A file of a few bytes can hold tensors that would fill the memory or the disk when they are written out.
+    """
+    import torch
+
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "a sparse or nested tensor"
+    if tensor.is_quantized:
+        return "a quantized tensor"
+    if tensor.device.type != "cpu":
+        return "a tensor without numbers"
+    is_repeated = any(
+        n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    if is_repeated or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "numbers that are repeated"
+    return None
 
 
 def _json(settings: object) -> str | None:

@@ -23,9 +23,10 @@ def require_space(folder: Path, needed: int) -> None:
     """Make sure that the disk has room.
 
     Raises:
-        WeightsError: It has not.
+        WeightsError: It has not, or cannot be asked.
     """
-    free = shutil.disk_usage(folder).free
+    with told_failures(folder):
+        free = shutil.disk_usage(folder).free
     if needed + SPARE > free:
         raise WeightsError(
             f"{(needed + SPARE) / 1e9:.1f} GB are needed in {folder}, and {free / 1e9:.1f} GB are free:"

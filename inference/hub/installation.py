@@ -35,6 +35,10 @@ class Meter:
         """Nothing new; gives the chance to stop."""
         self._tell(self._fraction, self._words)
 
+    def waiting_for_another(self) -> None:
+        """Another Blender, or another thread, installs the same model."""
+        self._tell(self._fraction, f"Waiting for another download of {self._label}")
+
     def receiving(self, file: ModelFile) -> Progress:
         """Progress of a transfer, with its speed."""
 

@@ -58,6 +58,39 @@ def free_memory(device: str, *, may_wait: bool = True) -> Memory:
     return Memory(main, None, has_card=False)
 
 
+def likely_memory(device: str) -> Memory:
+    """The same as ``free_memory`` before PyTorch is loaded, with a guess at whether there is a card."""
+    found = free_memory(device, may_wait=False)
+    if found.has_card is not None:
+        return found
+    return replace(found, has_card=_has_card_driver())
+
+
+def _has_card_driver() -> bool:
+    """Whether the system has a driver for a card that PyTorch can use."""
+    import platform
+    import shutil
+
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def device_words(device: str) -> str:
+    """What networks run on here, as far as that is known without waiting."""
+    if device == "cpu":
+        return "the processor"
+    torch = _loaded_torch()
+    if torch is None:
+        kind = "a graphics card" if _has_card_driver() else "the processor"
+        return f"{kind}, as it seems before the first run"
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    if device in ("auto", "mps") and torch.backends.mps.is_available():
+        return "Apple graphics"
+    return "the processor" if device == "auto" else "nothing: this device is not there"
+
+
 def _loaded_torch() -> Any:
     """PyTorch if it is loaded; None also while another thread is still loading it."""
     torch = sys.modules.get("torch")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..hub.catalogue import ModelEntry, Task, model, models_for
+from ..hub.catalogue import TASKS, ModelEntry, Task, model, models_for
 from ..machine.memory import Memory
 
 Kind = Literal["object", "scene", "unknown"]
@@ -46,11 +46,13 @@ class Choice:
         model: Id of a catalogue entry; None for what is built in.
         sentence: Says what runs and why; or, if nothing can, what to do.
         is_possible: Whether it can run.
+        is_plain: Whether it is what runs anyway: built in, because nothing else is there or wanted.
     """
 
     model: str | None
     sentence: str
     is_possible: bool = True
+    is_plain: bool = False
 
 
 def choose(
@@ -66,11 +68,11 @@ def choose(
         kind: What the picture shows, as far as that is known.
     """
     if (task, kind) in UNUSED:
-        return Choice(None, UNUSED[task, kind])
+        return Choice(None, UNUSED[task, kind], is_plain=True)
     if wanted == AUTO:
         return _auto(task, installed, memory)
     if wanted == BUNDLED:
-        return Choice(None, f"{BUILT_IN[task]}.")
+        return Choice(None, f"{BUILT_IN[task]}.", is_plain=True)
     try:
         entry = model(wanted)
     except KeyError:
@@ -125,6 +127,13 @@ def choose_all(
     return choices
 
 
+def recommended(memory: Memory) -> tuple[ModelEntry, ...]:
+    """What Auto would run at each stage if everything were installed; a model of several stages once."""
+    everything = {entry.id for task in TASKS for entry in models_for(task)}
+    chosen = (_auto(task, everything, memory).model for task in TASKS)
+    return tuple(model(name) for name in dict.fromkeys(chosen) if name is not None)
+
+
 def known(task: Task) -> tuple[str, ...]:
     """What can be wanted at a stage."""
     return (AUTO, BUNDLED, *(entry.id for entry in models_for(task)))
@@ -133,7 +142,8 @@ def known(task: Task) -> tuple[str, ...]:
 def _auto(task: Task, installed: Collection[str], memory: Memory) -> Choice:
     there = [entry for entry in models_for(task) if entry.id in installed]
     if not there:
-        return Choice(None, f"{BUILT_IN[task]}: no model for this is installed.")
+        sentence = f"{BUILT_IN[task]}: no model for this is installed."
+        return Choice(None, sentence, is_plain=True)
     free = [entry for entry in there if entry.is_commercial]
     if not free:
         return Choice(

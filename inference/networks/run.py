@@ -315,7 +315,7 @@ class Networks:
         device = self._device()
         first = Effort(device, "float16" if device == "cuda" else "float32")
         steps = ladder(first, half="float16", max_sides=max_sides, chunks=chunks)
-        self.uses_seed |= entry.module in _SEEDED
+        self.uses_seed |= entry.draws_by_seed
         result, notes = within_memory(steps, attempt, entry.label, LOADED.free)
         self.notes += notes
         self._used[entry.id] = f"{entry.id} ({(entry.revision or 'recorded')[:8]})"
@@ -391,5 +391,4 @@ def _triposg(
 
 
 Draw = Callable[[Any, Floats, Floats, Effort, Request, Callable[[float], None]], ObjectField]
-_SEEDED = {"solids.triposg"}
 _DRAW: dict[str, Draw] = {"solids.triposr": _triposr, "solids.triposg": _triposg}

@@ -25,6 +25,7 @@ CLEAR_SCORE = 0.45  # the same when the cut-out is clear
 CLEAR_COVER, CLEAR_EDGE = 0.04, 0.95  # share of the picture, and how sure its pixels are, 0 to 1
 CLOSER_SIDE = 256  # pixels of the second look at the subject alone
 CLOSER = 0.5  # how much that look counts beside the one at the whole picture
+OTHER_SHAPE = 0.02  # share by which a mask's sides may deviate from the picture's ratio
 DOUBT = 1.65  # the odds for the subject are divided by it: what else is seen is told too easily
 
 
@@ -105,6 +106,7 @@ def find_subject(picture: Picture, request: Request, network: Networks, stage: S
     if mode == "mask" and request.mask is None:
         raise CutOutError("No mask was given: choose or paint one, or set Cut-Out to Automatic.")
     if request.mask is not None and mode != "alpha":
+        _refuse_other_shapes(request.mask, height, width)
         given = cutout.resize_mask(request.mask.astype(np.float32) / 255, (height, width))
         return Subject(CutOut(given, "mask", picture), None)
     if picture.has_alpha:
@@ -122,6 +124,21 @@ def find_subject(picture: Picture, request: Request, network: Networks, stage: S
         return Subject(CutOut(plain, "network", picture), None)
     mask, scene = bundled_mask(net, rgb, report)
     return Subject(CutOut(mask, "network", picture), scene)
+
+
+def _refuse_other_shapes(mask: NDArray[np.uint8], height: int, width: int) -> None:
+    """A mask may be larger or smaller than its picture, but not of another shape.
+
+    Raises:
+        CutOutError: When it is.
+    """
+    tall, wide = mask.shape[:2]
+    expected = wide * height / width
+    if abs(tall - expected) > 1.5 + OTHER_SHAPE * expected:
+        raise CutOutError(
+            f"The mask has {wide} x {tall} pixels and the picture, upright, {width} x {height}: choose"
+            " the picture's own mask."
+        )
 
 
 def mask_on_plain(

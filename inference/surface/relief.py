@@ -156,7 +156,29 @@ class CutRelief:
     jumps: Jumps
 
 
-def cut_relief(points: Floats, reach: int = 1) -> CutRelief:
+def smoothed(depth: Floats, rounds: int, step: float = LARGEST_STEP) -> Floats:
+    """Calm a depth map's slopes and leave its jumps.
+
+    Args:
+        depth: (H, W), > 0.
+        rounds: How often each depth moves to the mean of its neighbours; 0 changes nothing.
+        step: Ratio of neighbouring depths from which they are not mixed.
+    """
+    log, limit = np.log(depth), np.float32(np.log(step))
+    for _ in range(rounds):
+        total, count = log.copy(), np.ones_like(log)
+        for axis in (0, 1):
+            first, second = (np.s_[:-1], np.s_[1:]) if axis == 0 else (np.s_[:, :-1], np.s_[:, 1:])
+            is_near = (np.abs(log[second] - log[first]) < limit).astype(np.float32)
+            total[first] += is_near * log[second]
+            total[second] += is_near * log[first]
+            count[first] += is_near
+            count[second] += is_near
+        log = total / count
+    return np.exp(log) if rounds else depth
+
+
+def cut_relief(points: Floats, reach: int = 1, step: float = LARGEST_STEP) -> CutRelief:
     """Mesh a grid of points, cut where depth jumps; dust is left out.
 
     A cut cell is not left out, which would show as a crack: it is given to the background, which goes
@@ -165,9 +187,10 @@ def cut_relief(points: Floats, reach: int = 1) -> CutRelief:
     Args:
         points: (H, W, 3) in the camera frame, row 0 on top.
         reach: At least 1.
+        step: Ratio of depths across a cell from which a steep one is cut.
     """
     height, width = points.shape[:2]
-    points, is_cut, is_near, jumps = _without_stairs(points)
+    points, is_cut, is_near, jumps = _without_stairs(points, step)
     flat, quads = points.reshape(-1, 3), grid_quads(height, width)
     depth = points[..., 2]
     behind = depth_behind(depth, jumps, reach) if reach > 1 else np.zeros_like(depth)
@@ -204,7 +227,7 @@ def cut_relief(points: Floats, reach: int = 1) -> CutRelief:
 
 
 def _without_stairs(
-    points: Floats,
+    points: Floats, step: float
 ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_], Jumps]:
     """Make one jump of several in a row, between which the relief would be torn into strips.
 
@@ -218,7 +241,7 @@ def _without_stairs(
     window = np.ones((2 * STAIR + 1, 2 * STAIR + 1), np.uint8)
     rounds = 0
     while True:
-        is_cut, is_near = split_jumps(points.reshape(-1, 3)[quads])
+        is_cut, is_near = split_jumps(points.reshape(-1, 3)[quads], step)
         jumps = jumps_of(is_cut.reshape(cells), is_near.reshape(*cells, 4))
         stairs = jumps.near & jumps.far
         if rounds == STAIR_ROUNDS or not stairs.any():
@@ -226,7 +249,7 @@ def _without_stairs(
         rounds += 1
         log = np.log(points[..., 2])
         low, high = cv2.erode(log, window), cv2.dilate(log, window)
-        is_edge, is_low = high - low > np.log(LARGEST_STEP), log < (low + high) / 2
+        is_edge, is_low = high - low > np.log(step), log < (low + high) / 2
         around = cv2.dilate(stairs.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         moved = np.exp(_snapped(log, around, (is_edge & is_low, is_edge & ~is_low), STAIR))
         points = points * (moved / points[..., 2])[..., None]
@@ -241,11 +264,14 @@ def _depth_across(depth: Floats, cut: Ints, is_near: NDArray[np.bool_]) -> Float
     return result.reshape(depth.shape)
 
 
-def split_jumps(corner: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def split_jumps(
+    corner: Floats, step: float = LARGEST_STEP
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tell the faces that span from a foreground to what lies behind it.
 
     Args:
         corner: (F, 4, 3) in the camera frame.
+        step: Ratio of its depths from which a steep face bridges.
 
     Returns:
         (F,) whether a face bridges a depth jump, and (F, 4) which corners are on its near side.
@@ -256,7 +282,7 @@ def split_jumps(corner: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     cosine /= np.maximum(np.linalg.norm(normal, axis=1) * np.linalg.norm(middle, axis=1), 1e-20)
     depth = corner[..., 2]
     near, far = depth.min(axis=1), depth.max(axis=1)
-    return (cosine < STEEPEST) & (far > LARGEST_STEP * near), depth < np.sqrt(near * far)[:, None]
+    return (cosine < STEEPEST) & (far > step * near), depth < np.sqrt(near * far)[:, None]
 
 
 def grid_quads(height: int, width: int) -> Ints:

@@ -83,6 +83,7 @@ class ViewsRequest:
         models: Which networks run.
         seed: Seed of every random choice.
         name: What the result is called; None takes the folder's or file's name.
+        ignored: Files of the folders that are no photos, such as earlier results.
     """
 
     inputs: tuple[Path | PicturePixels, ...] = ()
@@ -103,6 +104,7 @@ class ViewsRequest:
     models: ModelChoices = field(default_factory=ModelChoices)
     seed: int = 0
     name: str | None = None
+    ignored: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,8 @@ class Solved:
         notes: Sentences about all cameras for the artist.
         mirrors: That the pictures show, in the source world; points seen in them are not in
             ``points``.
+        ahead: (3,) unit vector in the source world along which one looks at the subject's front;
+            None when it is the first picture that shows the front.
     """
 
     poses: dict[str, Pose]
@@ -242,6 +246,7 @@ class Solved:
     doubts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
+    ahead: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,72 +5,52 @@
 
 from __future__ import annotations
 
-import errno
-import gc
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
-import numpy as np
-from numpy.typing import NDArray
 
-from ...inference.contracts import MeshArrays, Reconstruction, StageCost
+from ...inference.contracts import Reconstruction, StageCost
 from ...inference.errors import OutputError
+from ...inference.naming import token
 from ...inference.running.cost import StageClock
-from ..scene.axes import BLENDER_TO_Y_UP, opencv_to_blender_camera
 from ..scene.build import Built
-from ..scene.mesh import colour_vertices
 from ..versions import versions
-
-SUFFIXES = {
-    "glb": ".glb",
-    "blend": ".blend",
-    "obj": ".obj",
-    "fbx": ".fbx",
-    "usd": ".usdc",
-    "stl": ".stl",
-    "ply": ".ply",
-}
-Y_UP_FORMATS = frozenset({"glb", "obj", "fbx"})  # the others are written in Blender's z-up axes
-FULL_DISK = 64 * 1024  # free bytes under which a failed or short write is blamed on the disk
-
-
-class OutputUnusable(OutputError):
-    """Nothing more can be written to the output folder; going on is pointless."""
+from .failures import disk_full, is_full, number_in, writing_to
+from .formats import METRES_PER_UNIT, SUFFIXES, camera_in_file, write_files
+from .names import LONGEST_PATH, Plan
+from .records import files_record
+from .staging import Permission, commit, staging_folder, write_synced
+from .whole import Counts, is_whole
 
 
 def write_result(
-    folder: Path,
-    stem: str,
+    plan: Plan,
     file_format: str,
     scene: bpy.types.Scene,
     built: Built,
     result: Reconstruction,
     record: Mapping[str, object],
     clock: StageClock,
-    *,
-    overwrite: bool,
+    permission: Permission,
 ) -> Path:
     """Write a scene that holds one result, and the JSON beside it.
 
-    Everything is written to a hidden folder first and moved into place at the end, so a full disk
-    or a crash never leaves half a file under the final name.
+    Everything is written to a hidden folder first, checked, and moved into place at the end, so a
+    full disk or a crash never leaves half a file under the final name.
 
     Args:
-        folder: Existing output folder.
-        stem: Name of the files without suffix.
+        plan: The existing output folder, and the name of the files.
         file_format: A key of ``SUFFIXES``.
         scene: Holds only the result; its render size is the picture's.
         built: What the result became in Blender.
         result: The arrays it came from.
         record: Fields of the JSON besides those about the result itself.
         clock: Has timed the stages since the result arrived; times the writing too.
-        overwrite: Replace files that are in the way.
+        permission: Which files that are in the way may be replaced.
 
     Returns:
         The main file.
@@ -79,59 +59,40 @@ def write_result(
         OutputError: When a file is in the way, or the exporter is missing or fails.
         OutputUnusable: When the disk is full or the folder cannot be written to.
     """
-    with writing_to(folder):
-        staging = Path(tempfile.mkdtemp(prefix=".image_to_mesh-", dir=folder))
-        try:
-            main = staging / f"{stem}{SUFFIXES[file_format]}"
-            clock.next("Writing the file")
-            with _blaming_the_disk(folder):
-                _WRITERS[file_format](main, scene, built, result)
-            clock.next(None)
-            if not main.is_file() or main.stat().st_size == 0:
-                raise _failure(folder, f"Blender wrote no {file_format} file: try another format.")
-            if shutil.disk_usage(folder).free < FULL_DISK:
-                raise _disk_full(folder)
-            stages = (*result.stages, *clock.stages())
-            text = json.dumps(_sidecar(file_format, built, result, record, stages), indent=1)
-            (staging / f"{stem}.json").write_text(text + "\n", encoding="utf-8")
-            _move_into_place(staging, folder, overwrite=overwrite)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    return folder / main.name
-
-
-@contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Turn the system's refusals into sentences about the output folder."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT} or _names_full_disk(error):
-            raise _disk_full(folder) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise OutputUnusable(
-                f"{folder} cannot be written to: choose another output folder."
-            ) from error
-        raise OutputUnusable(
-            f"{folder} cannot be used ({error.strerror or error}): choose another output folder."
-        ) from error
-
-
-def camera_in_file(result: Reconstruction, file_format: str) -> NDArray[np.float64]:
-    """(4, 4) camera-to-world in the file's own axes; the camera looks along its -z, +y is up."""
-    matrix = opencv_to_blender_camera(result.camera.matrix)
-    return BLENDER_TO_Y_UP @ matrix if file_format in Y_UP_FORMATS else matrix
+    final = plan.file(SUFFIXES[file_format])
+    with writing_to(plan.folder), staging_folder(plan.folder) as files:
+        inside = token(plan.stem)
+        _require_short(files / inside)
+        clock.next("Writing the file")
+        with _blaming_the_disk(plan.folder):
+            written, beside = write_files(files, inside, file_format, scene, built, result)
+        clock.next(None)
+        if not written.is_file() or written.stat().st_size == 0:
+            if is_full(plan.folder):
+                raise disk_full(plan.folder)
+            raise OutputError(f"Blender wrote no {file_format} file: try another format.")
+        main = written.rename(files / final.name)
+        mesh = built.object.data
+        assert isinstance(mesh, bpy.types.Mesh)
+        for path in (main, *beside):
+            _require_whole(path, mesh, plan.folder)
+        names = {path.relative_to(files).as_posix(): path for path in (main, *beside)}
+        stages = (*result.stages, *clock.stages())
+        sidecar = _sidecar(file_format, mesh, result, record, stages)
+        text = json.dumps({**sidecar, "files": files_record(names)}, indent=1)
+        json_name = plan.file(".json").name
+        write_synced(files / json_name, (text + "\n").encode())
+        commit(files, plan.folder, [*names, json_name], permission)
+    return final
 
 
 def _sidecar(
     file_format: str,
-    built: Built,
+    mesh: bpy.types.Mesh,
     result: Reconstruction,
     record: Mapping[str, object],
     stages: Sequence[StageCost],
 ) -> dict[str, object]:
-    mesh = built.object.data
-    assert isinstance(mesh, bpy.types.Mesh)
     camera = result.camera
     return {
         "status": "done",
@@ -148,6 +109,7 @@ def _sidecar(
         "vertices": len(mesh.vertices),
         "watertight": result.is_watertight,
         "self_intersections": result.self_intersections,
+        "metres_per_unit": METRES_PER_UNIT.get(file_format, 1.0),
         "camera": {
             "matrix_world": camera_in_file(result, file_format).tolist(),
             "fov_x": camera.fov_x,
@@ -158,37 +120,36 @@ def _sidecar(
     }
 
 
-def _move_into_place(staging: Path, folder: Path, *, overwrite: bool) -> None:
-    files = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
-    # The JSON goes last: its presence says that everything else is there.
-    files.sort(key=lambda path: path.suffix == ".json")
-    if not overwrite:
-        for file in files:
-            if (folder / file).exists():
-                raise OutputError(
-                    f"{folder / file} exists already: choose another output folder or allow"
-                    " overwriting."
-                )
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / file, folder / file)  # noqa: PTH105 - one name for every system
+def _require_short(path: Path) -> None:
+    """Blender cuts long paths off, and then writes somewhere else."""
+    if len(os.fsencode(path.absolute())) > LONGEST_PATH:
+        raise OutputError(
+            f"The path of {path.name[:20]}... is too long for Blender: choose an output folder"
+            " nearer to the disk's root."
+        )
 
 
-def _disk_full(folder: Path) -> OutputUnusable:
-    return OutputUnusable(
-        f"The disk that holds {folder} is full: free some space and run the same again, finished"
-        " pictures are kept."
+def _require_whole(path: Path, mesh: bpy.types.Mesh, folder: Path) -> None:
+    """Make sure that an exporter's file has all that it should.
+
+    Raises:
+        OutputError: It has not, and nothing tells why.
+        OSError: It has not, for this reason.
+    """
+    triangles = len(mesh.loops) - 2 * len(mesh.polygons)
+    counts = Counts(len(mesh.vertices), len(mesh.polygons), triangles)
+    if is_whole(path, counts):
+        return
+    if is_full(folder):
+        raise disk_full(folder)
+    with path.open("ab") as file:  # whatever cut it short refuses this, too, and says why
+        file.write(bytes(1 << 16))
+        file.flush()
+        os.fsync(file.fileno())
+    raise OutputError(
+        f"{path.name} was not written whole: check the disk, its quota and the connection to it, and"
+        " run the same again."
     )
-
-
-def _failure(folder: Path, sentence: str) -> OutputError:
-    full = shutil.disk_usage(folder).free < FULL_DISK
-    return _disk_full(folder) if full else OutputError(sentence)
-
-
-def _names_full_disk(error: Exception) -> bool:
-    """Blender hands the system's words on, but not its error number."""
-    return os.strerror(errno.ENOSPC) in str(error)
 
 
 @contextmanager
@@ -202,120 +163,13 @@ def _blaming_the_disk(folder: Path) -> Iterator[None]:
             " the preferences."
         ) from error
     except RuntimeError as error:
-        if _names_full_disk(error):
-            raise _disk_full(folder) from error
+        number = number_in(str(error))
+        if number is not None:
+            raise OSError(number, os.strerror(number)) from error
+        if is_full(folder):
+            raise disk_full(folder) from error
         lines = [line for line in str(error).splitlines() if line and "Location: " not in line]
         reason = lines[-1].removeprefix("Error: ") if lines else "no reason given"
-        raise _failure(
-            folder, f"Blender could not export the result ({reason}): try another format."
+        raise OutputError(
+            f"Blender could not export the result ({reason}): try another format."
         ) from error
-
-
-@contextmanager
-def _in_scene(scene: bpy.types.Scene) -> Iterator[None]:
-    """Make exporters see ``scene`` without switching the artist's window to it."""
-    view_layer = scene.view_layers[0]
-    with bpy.context.temp_override(scene=scene, view_layer=view_layer):
-        view_layer.update()
-        yield
-
-
-Writer = Callable[[Path, bpy.types.Scene, Built, Reconstruction], None]
-
-
-def _write_glb(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    with _in_scene(scene):
-        bpy.ops.export_scene.gltf(
-            filepath=str(path),
-            export_format="GLB",
-            use_active_scene=True,
-            export_cameras=True,
-            export_extras=True,  # where the result comes from
-            export_yup=True,
-        )
-    gc.collect()  # the exporter leaves decoded images in reference cycles: megabytes per result
-
-
-def _write_blend(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    bpy.data.libraries.write(str(path), {scene}, fake_user=False, compress=True)
-
-
-def _write_obj(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    # The OBJ exporter names packed images but does not write them.
-    _write_images(built, path.parent)
-    with _in_scene(scene):
-        bpy.ops.wm.obj_export(
-            filepath=str(path),
-            forward_axis="NEGATIVE_Z",
-            up_axis="Y",
-            export_materials=True,
-            export_pbr_extensions=True,
-            path_mode="STRIP",  # the textures lie in the same folder
-        )
-
-
-def _write_fbx(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    with _in_scene(scene):
-        bpy.ops.export_scene.fbx(
-            filepath=str(path),
-            object_types={"MESH", "CAMERA"},
-            apply_scale_options="FBX_SCALE_ALL",  # numbers in the file are metres
-            axis_forward="-Z",
-            axis_up="Y",
-            path_mode="COPY",
-            embed_textures=True,
-        )
-
-
-def _write_usd(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    with _in_scene(scene):
-        bpy.ops.wm.usd_export(filepath=str(path), export_materials=True, export_animation=False)
-
-
-def _write_stl(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    with _in_scene(scene):
-        bpy.ops.wm.stl_export(filepath=str(path), forward_axis="Y", up_axis="Z")
-
-
-def _write_ply(path: Path, scene: bpy.types.Scene, built: Built, result: Reconstruction) -> None:
-    mesh = built.object.data
-    assert isinstance(mesh, bpy.types.Mesh)
-    _colour(mesh, result.mesh, result.material.base_color)
-    with _in_scene(scene):
-        bpy.ops.wm.ply_export(
-            filepath=str(path),
-            forward_axis="Y",
-            up_axis="Z",
-            export_uv=False,  # readers that see UVs look for a texture and ignore the colours
-            export_normals=True,
-            export_colors="SRGB",
-            export_triangulated_mesh=True,  # many readers stumble over mixed face sizes
-        )
-
-
-def _colour(mesh: bpy.types.Mesh, arrays: MeshArrays, base_color: NDArray[np.uint8]) -> None:
-    if len(mesh.vertices) == len(arrays.positions):  # Blender may have repaired the mesh
-        colour_vertices(mesh, arrays, base_color)
-
-
-_WRITERS: dict[str, Writer] = {
-    "glb": _write_glb,
-    "blend": _write_blend,
-    "obj": _write_obj,
-    "fbx": _write_fbx,
-    "usd": _write_usd,
-    "stl": _write_stl,
-    "ply": _write_ply,
-}
-
-
-def _write_images(built: Built, folder: Path) -> None:
-    """Write the material's packed images under the names that the exporter gives them."""
-    material = built.object.active_material
-    assert material is not None
-    assert material.node_tree is not None
-    for node in material.node_tree.nodes:
-        image = getattr(node, "image", None)
-        if isinstance(image, bpy.types.Image) and image.packed_file is not None:
-            name = bpy.path.basename(image.filepath_raw)
-            (folder / name).write_bytes(image.packed_file.data)

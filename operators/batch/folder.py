@@ -3,11 +3,10 @@
 # pyright: reportAttributeAccessIssue=false
 # FolderBatch has its properties from the operators that it is mixed into.
 
-import hashlib
-import json
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,21 +22,28 @@ from ...inference.contracts import (
     Reconstruction,
     Request,
 )
-from ...inference.errors import ImageToMeshError, OutputError
+from ...inference.errors import ImageToMeshError
+from ...inference.naming import shown
 from ...inference.running.cost import StageClock
 from ...inference.running.job import Job
 from .. import session
 from ..cursor import cursor_progress
 from ..generate import provenance
-from ..import_picture import EXTENSIONS
 from ..options import DEVICES, ReconstructionOptions
 from ..preferences import chosen_device
 from ..request import request_from, settings_from
 from ..scene.build import Built, add_reconstruction
 from ..worker import Reconstructing, free_models
-from .export import SUFFIXES, OutputUnusable, write_result, writing_to
+from .export import write_result
+from .failures import OutputUnusable, refusals_as_errors
+from .formats import SUFFIXES
+from .inputs import files_behind, picture_fingerprint, pictures_in
+from .lock import lock_folder
+from .log import append, log_path
+from .names import Plan, plan_outputs
+from .records import earlier_result
+from .staging import Permission, ids_of, sweep
 
-LOG_NAME = "batch.jsonl"
 BUG_WORDS = "hit a bug"
 
 
@@ -65,62 +71,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One picture and where its result goes."""
-
-    picture: Path
-    folder: Path
-    stem: str
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder in alphabetical order.
-
-    Raises:
-        OutputError: When there is no such folder or no picture in it.
-    """
-    if not folder.is_dir():
-        raise OutputError(f"{folder} is not a folder: give the folder that holds the pictures.")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
-    if not found:
-        raise OutputError(f"There is no picture in {folder}: give a folder with pictures.")
-    return found
-
-
-def plan_outputs(pictures: Sequence[Path], folder: Path) -> list[Plan]:
-    """Give every picture a file name of its own, even a.png beside a.jpg.
-
-    Names are compared without case, because most file systems do.
-    """
-    stems = [picture.stem.casefold() for picture in pictures]
-    taken: set[str] = set()
-    plans = []
-    for picture in pictures:
-        stem = picture.stem
-        if stems.count(stem.casefold()) > 1:
-            stem = f"{picture.stem}_{picture.suffix.lstrip('.').lower()}"
-        candidate, number = stem, 2
-        while candidate.casefold() in taken:
-            candidate, number = f"{stem}_{number}", number + 1
-        taken.add(candidate.casefold())
-        plans.append(Plan(picture, folder, candidate))
-    return plans
-
-
-@dataclass(frozen=True, slots=True)
 class Assignment:
     """How one plan is carried out.
 
     Attributes:
         settings: Everything that shapes the result except the pictures, ready for JSON.
-        fingerprint: Tells one of the pictures; another one means that they have changed.
+        fingerprint: Tells one of the pictures as they are now; another one means that they have
+            changed since.
         run: Reconstructs and waits; returns the last event.
+        fingerprint_read: Tells the same of the pictures as ``run`` has read them.
         build: Puts the result into a scene of its own.
     """
 
     settings: dict[str, object]
     fingerprint: Callable[[], str]
     run: Callable[[Callable[[Progress], None]], Event]
+    fingerprint_read: Callable[[Reconstruction], str]
     build: Callable[[bpy.types.Scene, Reconstruction], Built]
 
 
@@ -147,8 +113,9 @@ def of_pictures(template: Request) -> Assign:
 
         return Assignment(
             settings,
-            lambda: _fingerprint(plan.picture),
+            lambda: picture_fingerprint(plan.picture),
             lambda show: session.run(Job(request, work.run), show, settings),
+            lambda result: result.picture_sha256 or picture_fingerprint(plan.picture),
             build,
         )
 
@@ -171,9 +138,10 @@ def carry_out(
     Args:
         plans: From ``plan_outputs``.
         assign: Says how a plan is carried out; may raise, which is that plan's failure.
-        file_format: A key of ``export.SUFFIXES``.
-        overwrite: Replace files that are in the way. Without it a result made earlier with the
-            same settings is kept, and any other file in the way is an error for its picture.
+        file_format: A key of ``formats.SUFFIXES``.
+        overwrite: Replace files that are in the way, the pictures themselves excepted. Without it
+            a result made earlier with the same settings is kept, and any other file in the way is
+            an error for its picture.
         on_outcome: Called after each picture.
         on_progress: Called with the finished share of the whole and the stage in words.
 
@@ -181,20 +149,31 @@ def carry_out(
         One outcome per picture.
 
     Raises:
-        OutputUnusable: When the output folder cannot be written to or the disk is full.
+        OutputUnusable: When the output folder cannot be written to, the disk is full, or another
+            batch is at work there.
     """
     outcomes: list[Outcome] = []
-    try:
+    pictures = ids_of(p for plan in plans for p in files_behind(plan.picture, plan.folder))
+    with ExitStack() as stack:
+        stack.enter_context(refusals_as_errors())
+        locks = {
+            folder: stack.enter_context(lock_folder(folder))
+            for folder in sorted({plan.folder for plan in plans})
+        }
+        for folder, lock in locks.items():
+            if lock.is_certain:
+                sweep(folder)
+        stack.callback(free_models)
         for index, plan in enumerate(plans):
 
-            def show(progress: Progress, done: int = index, name: str = plan.picture.name) -> None:
+            def show(progress: Progress, done: int = index, name: str = plan.picture_name) -> None:
                 on_progress((done + progress.fraction) / len(plans), f"{name}: {progress.stage}")
 
-            with writing_to(plan.folder):
-                plan.folder.mkdir(parents=True, exist_ok=True)
+            locks[plan.folder].require()
             unusable: OutputUnusable | None = None
             try:
-                outcome = _convert_one(plan, assign, file_format, overwrite, show)
+                permission = Permission(overwrite, protected=pictures)
+                outcome = _convert_one(plan, assign, file_format, permission, show)
             except OutputUnusable as error:
                 unusable = error
                 outcome = Outcome(str(plan.picture), None, "error", 0.0, 0, str(error))
@@ -203,8 +182,6 @@ def carry_out(
             if unusable is not None:
                 raise unusable
             _log(plan.folder, outcome)
-    finally:
-        free_models()
     session.forget()
     return outcomes
 
@@ -213,28 +190,32 @@ def _convert_one(
     plan: Plan,
     assign: Assign,
     file_format: str,
-    overwrite: bool,
+    permission: Permission,
     show: Callable[[Progress], None],
 ) -> Outcome:
     started = time.perf_counter()
 
     def outcome(status: str, faces: int, message: str, details: str = "") -> Outcome:
         seconds = round(time.perf_counter() - started, 3)
-        output = None if status == "error" else str(_main_file(plan, file_format))
+        output = None if status == "error" else str(plan.file(SUFFIXES[file_format]))
         return Outcome(str(plan.picture), output, status, seconds, faces, message, details)
 
     try:
         assignment = assign(plan)
-        earlier = None if overwrite else _earlier_result(plan, assignment, file_format)
-        if earlier is not None:
-            return outcome("skipped", earlier, "Made by an earlier run with the same settings.")
+        if not permission.everything:
+            earlier = earlier_result(plan, assignment.settings, file_format, assignment.fingerprint)
+            if earlier is not None and earlier.is_kept:
+                sentence = "Made by an earlier run with the same settings."
+                return outcome("skipped", earlier.faces, sentence)
+            if earlier is not None:
+                permission = replace(permission, names=earlier.files)
         event = assignment.run(show)
         if isinstance(event, Failed):
             return outcome("error", 0, event.message, event.details)
         if not isinstance(event, Done):
             return outcome("error", 0, "The run was cancelled.")
         assert isinstance(event.result, Reconstruction)
-        faces = _write(plan, assignment, event.result, file_format, overwrite, started)
+        faces = _write(plan, assignment, event.result, file_format, permission, started)
         return outcome("done", faces, " ".join(event.result.notes))
     except OutputUnusable:
         raise
@@ -250,7 +231,7 @@ def _write(
     assignment: Assignment,
     result: Reconstruction,
     file_format: str,
-    overwrite: bool,
+    permission: Permission,
     started: float,
 ) -> int:
     """Build a result in a scene of its own, write it, remove it all; returns its faces."""
@@ -262,22 +243,12 @@ def _write(
         built = assignment.build(scene, named)
         try:
             record = {
-                "picture": plan.picture.name,
-                "picture_sha256": assignment.fingerprint(),
+                "picture": plan.picture_name,
+                "picture_sha256": assignment.fingerprint_read(result),
                 "settings": assignment.settings,
                 "seconds": round(time.perf_counter() - started, 3),
             }
-            write_result(
-                plan.folder,
-                plan.stem,
-                file_format,
-                scene,
-                built,
-                named,
-                record,
-                clock,
-                overwrite=overwrite,
-            )
+            write_result(plan, file_format, scene, built, named, record, clock, permission)
             mesh = built.object.data
             assert isinstance(mesh, bpy.types.Mesh)
             return len(mesh.polygons)
@@ -287,68 +258,11 @@ def _write(
         bpy.data.scenes.remove(scene)
 
 
-def _earlier_result(plan: Plan, assignment: Assignment, file_format: str) -> int | None:
-    """Faces of the result an earlier run made with the same settings; None when there is none.
-
-    Raises:
-        OutputError: When something else is in the way.
-    """
-    main, sidecar = _main_file(plan, file_format), plan.folder / f"{plan.stem}.json"
-    if not main.exists() and not sidecar.exists():
-        return None
-    record = _read_json(sidecar)
-    if record.get("picture") != plan.picture.name:
-        blocking = main if main.exists() else sidecar
-        raise OutputError(
-            f"{blocking} exists and was not made from {plan.picture.name}: choose another output"
-            " folder or allow overwriting."
-        )
-    if record.get("format") != file_format:
-        raise OutputError(
-            f"{sidecar} belongs to a {record.get('format')} file made earlier: choose another"
-            " output folder or allow overwriting."
-        )
-    if not main.exists():  # somebody deleted our result, so they want it anew
-        sidecar.unlink()
-        return None
-    wanted = {
-        "status": "done",
-        "settings": json.loads(json.dumps(assignment.settings)),
-        "picture_sha256": assignment.fingerprint(),
-    }
-    if any(record.get(key) != value for key, value in wanted.items()):
-        raise OutputError(
-            f"{main} was made with other settings or from an older {plan.picture.name}: choose"
-            " another output folder or allow overwriting."
-        )
-    faces = record.get("faces", 0)
-    return faces if isinstance(faces, int) else 0
-
-
-def _main_file(plan: Plan, file_format: str) -> Path:
-    return plan.folder / f"{plan.stem}{SUFFIXES[file_format]}"
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    """A JSON object, or an empty one when the file is missing or something else."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _fingerprint(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _log(folder: Path, outcome: Outcome) -> None:
     record = asdict(outcome)
     if BUG_WORDS not in outcome.message:  # whoever reads the log can act on any other sentence
         del record["details"]
-    with writing_to(folder), (folder / LOG_NAME).open("a", encoding="utf-8") as log:
-        log.write(json.dumps(record, ensure_ascii=False) + "\n")
+    append(folder, record)
 
 
 class FolderBatch(session.WhileIdle):
@@ -423,7 +337,7 @@ class FolderBatch(session.WhileIdle):
         self.report(
             {level},
             f"{counts['done']} made, {counts['skipped']} kept, {counts['error']} failed: see"
-            f" {output / LOG_NAME}",
+            f" {shown(str(log_path(output)))}",
         )
         return {"FINISHED"}
 

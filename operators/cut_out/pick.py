@@ -21,7 +21,8 @@ from ..preferences import preferred_device
 from ..request import request_from, settings_from, source_from_image
 from ..scene.image import PngImage
 from ..target import Target
-from .check import WithPicture, checkered, mask_pixels, set_mask, show_preview
+from ..view.belonging import WITH_MASK, preview_key
+from .check import Asked, WithPicture, checkered, mask_pixels, set_mask, show_preview
 from .marks import PickMarks
 
 DRAG = 6  # pixels that the mouse must move to draw a box instead of a click
@@ -94,7 +95,7 @@ class IMAGE_TO_MESH_OT_pick_subject(WithPicture, bpy.types.Operator):
         except ImageToMeshError as error:
             return self._refuse(str(error))
         work = _PickWork(keeps_models=False)
-        finish = _finisher(work, Target.of(context), lambda _mask: None)
+        finish = _finisher(work, context, lambda _mask: None)
         settings = settings_from(request)
         with cursor_progress(context) as progress:
             event = session.run(Job(request, work.run), progress, settings)
@@ -190,21 +191,24 @@ class IMAGE_TO_MESH_OT_pick_subject(WithPicture, bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return
         work = _PickWork(keeps_models=True)  # so that the next click is answered at once
-        finish = _finisher(work, Target.of(context), self._replace_made)
-        session.start(Job(request, work.run), finish, settings_from(request))
+        finish = _finisher(work, context, self._replace_made)
+        title = context.scene.image_to_mesh.picture.name
+        session.start(Job(request, work.run), finish, settings_from(request), title=title)
 
     def _show_upright(self, context: bpy.types.Context) -> None:
         """Show the picture as the networks see it: Blender does not turn photos upright."""
         request = replace(_request(context, (), (0.0, 0.0, 1.0, 1.0)), picks=None, cut_out="none")
         work, target = _PickWork(keeps_models=True), Target.of(context)
+        asked = Asked.of(context.scene.image_to_mesh)
 
         def finish(result: session.Result, _seconds: float) -> tuple[str, ...]:
             assert isinstance(result, CutOut)
             assert work.preview is not None
-            show_preview(target.find()[0], result, work.preview)
+            show_preview(target.find()[0], asked, result, work.preview)
             return (HELP,)
 
-        session.start(Job(request, work.run), finish, settings_from(request))
+        title = context.scene.image_to_mesh.picture.name
+        session.start(Job(request, work.run), finish, settings_from(request), title=title)
 
     def _replace_made(self, mask: bpy.types.Image) -> None:
         """Keep only the last of the masks that the clicks have made."""
@@ -304,17 +308,21 @@ def _request(
 
 
 def _finisher(
-    work: _PickWork, target: Target, on_mask: Callable[[bpy.types.Image], None]
+    work: _PickWork, context: bpy.types.Context, on_mask: Callable[[bpy.types.Image], None]
 ) -> session.Finish:
+    target, asked = Target.of(context), Asked.of(context.scene.image_to_mesh)
+
     def finish(result: session.Result, _seconds: float) -> tuple[str, ...]:
         assert isinstance(result, CutOut)
         assert work.preview is not None
         assert work.mask is not None
         scene = target.find()[0]
-        lines = show_preview(scene, result, work.preview)
-        on_mask(set_mask(scene, result, work.mask))
-        if scene.image_to_mesh.cut_out not in {"AUTO", "MASK"}:
-            scene.image_to_mesh.cut_out = "MASK"
-        return lines
+        panel = scene.image_to_mesh
+        on_mask(set_mask(scene, asked, result, work.mask))
+        if panel.cut_out not in WITH_MASK:
+            panel.cut_out = "MASK"
+        # The preview shows the new mask: it stays true until that or the picture changes.
+        shown = replace(asked, key=preview_key(panel))
+        return show_preview(scene, shown, result, work.preview)
 
     return finish

@@ -1,6 +1,8 @@
 """Many sets of photos, or many clips, become files."""
 
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,10 @@ from ...inference.views.contracts import (
     ViewsRequest,
 )
 from .. import session
-from ..batch.folder import Assign, Assignment, FolderBatch, Plan
+from ..batch.folder import Assign, Assignment, FolderBatch
+from ..batch.inputs import entries_of, is_file, is_file_of_kind, is_folder, visible_below
+from ..batch.names import Plan
+from ..batch.records import made_among, made_in
 from ..import_picture import EXTENSIONS
 from ..scene.build import Built
 from ..scene.photos import add_views
@@ -35,37 +40,38 @@ def photo_sets(path: Path) -> list[Path]:
     Raises:
         OutputError: When there is nothing of the kind.
     """
-    if path.is_file():
+    if not is_folder(path):
+        if not is_file(path):
+            raise OutputError(f"{path} does not exist: give a folder of photos or a video.")
         return [path]
-    if not path.is_dir():
-        raise OutputError(f"{path} does not exist: give a folder of photos or a video.")
-    if _has_photos(path) or any(_has_photos(path / name) for name in PICTURE_FOLDERS):
+    made = made_in(path)
+
+    def holds(folder: Path, kinds: tuple[str, ...]) -> bool:
+        places = [folder / name for name in ("", *PICTURE_FOLDERS)]
+        return any(
+            is_file_of_kind(p, kinds) and p not in made
+            for place in places
+            if is_folder(place)
+            for p in entries_of(place)
+        )
+
+    if holds(path, EXTENSIONS):
         return [path]
-    inside = sorted(path.iterdir())
-    sets = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEO_EXTENSIONS]
-    for folder in inside:
-        if folder.is_dir() and not folder.name.startswith("."):
-            own = [folder / name for name in ("", *PICTURE_FOLDERS)]
-            if any(_has_photos(place) or _has_video(place) for place in own):
-                sets.append(folder)
+    inside = [p for p in entries_of(path) if not p.name.startswith(".")]
+    sets = [p for p in inside if is_file_of_kind(p, VIDEO_EXTENSIONS)]
+    sets += [p for p in inside if is_folder(p) and holds(p, (*EXTENSIONS, *VIDEO_EXTENSIONS))]
     if not sets:
         raise OutputError(f"There are no photos and no videos in {path}: give another folder.")
     return sets
-
-
-def _has_photos(folder: Path) -> bool:
-    return folder.is_dir() and any(p.suffix.lower() in EXTENSIONS for p in folder.iterdir())
-
-
-def _has_video(folder: Path) -> bool:
-    return folder.is_dir() and any(p.suffix.lower() in VIDEO_EXTENSIONS for p in folder.iterdir())
 
 
 def of_photos(template: ViewsRequest) -> Assign:
     """Assign each plan's folder of photos or video to the pipeline, with the template's settings."""
 
     def assign(plan: Plan) -> Assignment:
-        request = replace(template, inputs=(plan.picture,))
+        made = made_among(plan.picture, plan.folder)
+        request = replace(template, inputs=(plan.picture,), ignored=made)
+        before = photos_fingerprint(plan.picture, made)
         work = ViewsWork(keeps_models=True)
         settings = settings_of(request)
 
@@ -78,21 +84,32 @@ def of_photos(template: ViewsRequest) -> Assign:
 
         return Assignment(
             settings,
-            lambda: _fingerprint(plan.picture),
+            lambda: before,
             lambda show: session.run(Job(request, work.run), show, settings),
+            lambda _result: before,  # photos that change from here on make it an older set's result
             build,
         )
 
     return assign
 
 
-def _fingerprint(path: Path) -> str:
-    """Of names, sizes and times: reading hundreds of photos only to compare them takes too long."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+def photos_fingerprint(path: Path, made: frozenset[Path]) -> str:
+    """Of names, sizes and times: reading hundreds of photos only to compare them takes too long.
+
+    Args:
+        path: A video, or a folder of photos.
+        made: Files that are none of them, because earlier runs have made them.
+    """
+    files = visible_below(path) if is_folder(path) else [path]
     digest = hashlib.sha256()
     for file in files:
-        facts = file.stat()
-        digest.update(f"{file.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        try:
+            facts = file.stat()
+        except OSError:  # a link to nowhere, or deleted while we looked
+            continue
+        if stat.S_ISREG(facts.st_mode) and file not in made:
+            line = f"{file.name} {facts.st_size} {facts.st_mtime_ns}\n"
+            digest.update(os.fsencode(line))
     return digest.hexdigest()
 
 

@@ -194,6 +194,59 @@ class IMAGE_TO_MESH_OT_remove_photo(_NeedsPictures, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class IMAGE_TO_MESH_OT_move_photo(_NeedsPictures, bpy.types.Operator):
+    """Move the active picture up or down the list."""
+
+    bl_idname = "image_to_mesh.move_photo"
+    bl_label = "Move Picture"
+    bl_description = "Move the active picture; the order counts for sides on a turntable"
+    bl_options = {"REGISTER", "UNDO"}
+
+    direction: EnumProperty(
+        name="Direction",
+        description="Where to",
+        items=(("UP", "Up", "Towards the first"), ("DOWN", "Down", "Towards the last")),
+        options={"SKIP_SAVE"},
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        photos = context.scene.image_to_mesh_photos
+        place = photos.active + (1 if self.direction == "DOWN" else -1)
+        if not (0 <= place < len(photos.pictures) and photos.active < len(photos.pictures)):
+            return {"CANCELLED"}
+        photos.pictures.move(photos.active, place)
+        photos.active = place
+        return {"FINISHED"}
+
+
+class IMAGE_TO_MESH_OT_sort_photos(_NeedsPictures, bpy.types.Operator):
+    """Sort the list by name."""
+
+    bl_idname = "image_to_mesh.sort_photos"
+    bl_label = "Sort by Name"
+    bl_description = "Sort the list by name, numbers by their value"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        photos = context.scene.image_to_mesh_photos
+        names = [item.name for item in photos.pictures]
+        order = sorted(range(len(names)), key=lambda index: natural_key(names[index]))
+        now = list(range(len(names)))
+        for place, index in enumerate(order):
+            photos.pictures.move(now.index(index), place)
+            now.remove(index)
+            now.insert(place, index)
+        if photos.active in order:
+            photos.active = order.index(photos.active)
+        return {"FINISHED"}
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts 2 before 10, and capitals among small letters."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
 class IMAGE_TO_MESH_OT_clear_photos(_NeedsPictures, bpy.types.Operator):
     """Empty the list."""
 
@@ -227,6 +280,8 @@ CLASSES = (
     IMAGE_TO_MESH_OT_add_photos,
     IMAGE_TO_MESH_OT_add_loaded_photos,
     IMAGE_TO_MESH_OT_remove_photo,
+    IMAGE_TO_MESH_OT_move_photo,
+    IMAGE_TO_MESH_OT_sort_photos,
     IMAGE_TO_MESH_OT_clear_photos,
     IMAGE_TO_MESH_FH_photos,
 )

@@ -17,11 +17,14 @@ import bpy
 import gpu
 import numpy as np
 from gpu_extras.batch import batch_for_shader
+from mathutils import Matrix
 from numpy.typing import NDArray
 
+from ...inference.errors import ImageToMeshError
 from ...inference.views.watch import PreviewMesh, Watch
 from ..scene.axes import opencv_to_blender_points
 from ..target import Target
+from ..view.place import ORIGIN, Anchor, free_matrix
 
 LIGHT = (-0.45, -0.6, 0.66)  # where it comes from: over the left shoulder in the front view
 DARKEST = 0.45  # what is left of a colour where no light falls
@@ -66,10 +69,12 @@ class Preview:
         shown: What is drawn now; None before there is anything.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, place: Anchor = ORIGIN) -> None:
         self.watch = Watch(show=self._put)
         self.shown: Drawing | None = None
         self._target = target
+        self._place = place
+        self._matrix: Matrix | None = None  # known with the first surface, and kept
         self._news: queue.SimpleQueue[Drawing] = queue.SimpleQueue()
         self._handle: object | None = None
         self._batch: Any = None
@@ -87,11 +92,23 @@ class Preview:
         if newest is None:
             return
         self.shown, self._batch = newest, None
+        if self._matrix is None:
+            self._matrix = self._free_matrix(newest)
         if self._handle is None:
             self._handle = bpy.types.SpaceView3D.draw_handler_add(
                 self._draw, (), "WINDOW", "POST_VIEW"
             )
         _redraw_views()
+
+    def _free_matrix(self, drawing: Drawing) -> Matrix:
+        """Where the surface is drawn: about where the result will arrive."""
+        try:
+            _, view_layer = self._target.find()
+        except ImageToMeshError:  # the scene is gone; the end of the run tells
+            return Matrix.Identity(4)
+        bounds = np.stack([drawing.positions.min(axis=0), drawing.positions.max(axis=0)])
+        corners = np.stack(np.meshgrid(*bounds.T, indexing="ij"), axis=-1).reshape(-1, 3)
+        return free_matrix(self._place, view_layer, corners)
 
     def can_finish(self) -> bool:
         """Whether ``finish_now`` would save time; False once it has been called."""
@@ -120,7 +137,9 @@ class Preview:
             )
         gpu.state.depth_test_set("LESS_EQUAL")
         gpu.state.depth_mask_set(True)
-        self._batch.draw(self._shader)
+        with gpu.matrix.push_pop():  # pyright: ignore[reportGeneralTypeIssues]
+            gpu.matrix.multiply_matrix(self._matrix or Matrix.Identity(4))
+            self._batch.draw(self._shader)
         gpu.state.depth_mask_set(False)
         gpu.state.depth_test_set("NONE")
 

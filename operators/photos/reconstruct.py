@@ -31,6 +31,8 @@ from ..request import NARROWEST_FOV, device_named, model_choices, source_from_im
 from ..scene.photos import PreparedViews, add_views, known_view
 from ..target import Target
 from ..versions import extension_version
+from ..view.onlooker import Onlooker
+from ..view.place import ORIGIN, Anchor, Placed, settle
 from ..worker import free_models
 from .listing import note_statuses
 from .options import (
@@ -88,12 +90,14 @@ class Delivery:
     request: ViewsRequest
     target: Target
     work: ViewsWork
+    place: Anchor = ORIGIN
+    onlooker: Onlooker | None = None
 
     def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         """Build the data-blocks and sum them up in lines for the artist."""
         assert isinstance(result, ViewsReconstruction)
         scene, view_layer = self.target.find()
-        add_views(
+        built = add_views(
             scene,
             view_layer,
             result,
@@ -101,6 +105,10 @@ class Delivery:
             provenance(result, self.request),
             with_cameras=not self.request.known,  # those of the scene are there already
         )
+        if not self.request.known:  # a result of the scene's own cameras must stay before them
+            settle(self.place, view_layer, built.object, built.companions())
+        if self.onlooker is not None:
+            self.onlooker.look_at(scene, built.object)
         note_statuses(scene.image_to_mesh_photos, result.statuses)
         return summary(result, seconds, False)
 
@@ -123,7 +131,7 @@ def provenance(result: ViewsReconstruction, request: ViewsRequest) -> dict[str, 
 
 def settings_of(request: ViewsRequest) -> dict[str, object]:
     """Everything that shapes the result except the pictures, ready for JSON."""
-    left_out = {"inputs", "known", "device", "name", "models"}
+    left_out = {"inputs", "known", "device", "name", "models", "ignored"}
     names = [name for name in ViewsRequest.__dataclass_fields__ if name not in left_out]
     settings: dict[str, object] = {name: getattr(request, name) for name in names}
     chosen = {stage: getattr(request.models, stage) for stage in PHOTO_STAGES}
@@ -192,12 +200,13 @@ def scene_views(scene: bpy.types.Scene) -> tuple[KnownView, ...]:
     return tuple(views)
 
 
-class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.Operator):
+class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, Placed, bpy.types.Operator):
     """Turn several photos or a video into one textured mesh with their cameras.
 
     Pressed as a button it works in the background, and whatever is not given comes from the panel.
     Called from Python it waits for the result, which becomes the active object; given pictures it
-    uses the arguments alone, and without any it does what the button would.
+    uses the arguments alone, and without any it does what the button would. It then stands at
+    ``location``, the world's origin unless given. With the scene's own cameras it stands before them.
     """
 
     bl_idname = "image_to_mesh.reconstruct_views"
@@ -246,15 +255,19 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.
         return reason is None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        preview = Preview(Target.of(context))
+        onlooker = Onlooker.of(context)
+        place = self.cursor_anchor(context, onlooker)
+        preview = Preview(Target.of(context), place)
         delivery = self._delivery(context, ViewsWork(preview.watch))
         if delivery is None:
             return {"CANCELLED"}
+        delivery = replace(delivery, place=place, onlooker=onlooker)
         session.start(
             Job(delivery.request, delivery.work.run),
             delivery.finish_with_undo_step,
             settings_of(delivery.request),
             companion=preview,
+            title=f"{len(delivery.request.inputs) or len(delivery.request.known)} photos",
         )
         return {"INTERFACE"}  # FINISHED would push an undo step before there is anything to undo
 
@@ -289,7 +302,7 @@ class IMAGE_TO_MESH_OT_reconstruct_views(PhotoOptions, SharedOptions, bpy.types.
         except ImageToMeshError as error:
             self.report({"ERROR"}, str(error))
             return None
-        return Delivery(request, Target.of(context), work)
+        return Delivery(request, Target.of(context), work, self.given_anchor(context))
 
     def _given(self) -> tuple[Path, ...]:
         """The arguments' files; a folder counts when no files of it are named."""

@@ -9,17 +9,21 @@ import time
 from dataclasses import dataclass
 
 import bpy
+from mathutils import Matrix
 
 from ...inference.contracts import Detail, Done, Reconstruction, RefineRequest
 from ...inference.errors import ImageToMeshError
 from ...inference.running.job import Job
 from .. import session
 from ..cursor import cursor_progress
+from ..scene.axes import opencv_to_blender_camera
+from ..scene.camera import fit_clip_range
 from ..scene.replace import refusal, replace_geometry
 from ..worker import Refining
 from . import live
-from .shaping import settings_of, shaping_of
+from .shaping import is_scene, settings_of, shaping_of, words
 
+PREVIEW = "preview"  # begins the words that a coarse mesh is made with
 PREVIEW_TEXTURE = 512  # pixels; drawn within a second, and replaced by the fine result after it
 UNDO_NAME = "Refine"
 
@@ -40,18 +44,36 @@ class _Delivery:
         assert isinstance(result, Reconstruction)
         obj = object_with(self.uid)
         replace_geometry(obj, result, self.work.prepared)
+        settings = settings_of(obj)
+        _move_camera(obj, result)
+        made_with = words(self.request.shaping, self.request.detail, self.request.texture_size)
+        settings.built = made_with if self.next_request is None else f"{PREVIEW} {made_with}"
+        if (
+            self.use_undo_push
+        ):  # of a preview, too: undo takes whatever was pushed last for the present
+            bpy.ops.ed.undo_push(message=UNDO_NAME)
         if self.next_request is not None:
             _start(self.uid, self.next_request, None)
             return ()
-        if self.use_undo_push:
-            bpy.ops.ed.undo_push(message=UNDO_NAME)
         faces = len(result.mesh.face_sizes)
         return (f"{obj.name}: refined, {faces:,} faces, {seconds:.1f} s",)
 
 
+def _move_camera(obj: bpy.types.Object, result: Reconstruction) -> None:
+    """Where a scene has another size now, put its camera where it sees the scene as before."""
+    settings, camera = settings_of(obj), settings_of(obj).camera
+    if not is_scene(settings) or settings.built_size == settings.size_m:
+        return
+    settings.built_size = settings.size_m
+    if camera is not None and camera.type == "CAMERA" and camera.library is None:
+        seen_from = Matrix(opencv_to_blender_camera(result.camera.matrix).tolist())
+        camera.matrix_world = obj.matrix_world @ seen_from
+        fit_clip_range(camera.data, result.camera, result.mesh.positions)
+
+
 def is_refining() -> bool:
     """Whether the running job is one of these."""
-    return _refining is not None and not _refining.join(0.0)
+    return _refining is not None and session.is_job(_refining)
 
 
 def start(uid: int) -> None:
@@ -103,7 +125,7 @@ def _start(uid: int, request: RefineRequest, after: RefineRequest | None) -> Non
     global _refining
     delivery = _Delivery(uid, request, Refining(), after, use_undo_push=True)
     job = Job(request, delivery.work.run)
-    session.start(job, delivery.finish, _settings(request))
+    session.start(job, delivery.finish, _settings(request), title=request.name)
     _refining = job
 
 
@@ -125,7 +147,7 @@ class IMAGE_TO_MESH_OT_refine(bpy.types.Operator):
     bl_idname = "image_to_mesh.refine"
     bl_label = "Refine"
     bl_description = (
-        "Shape the active object again with these settings. Transform, modifiers, material edits and"
+        "Shape the active object or scene again with these settings. Transform, modifiers, material edits and"
         " name stay; edits of the mesh itself are lost"
     )
     bl_options = {"REGISTER", "UNDO"}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 
 from ...inference.contracts import Reconstruction
+from ...inference.naming import shown
 from .camera import camera_from_arrays, match_render
 from .image import PngImage, image_from_png
 from .material import MaterialPngs, material_from_pngs
@@ -59,6 +60,11 @@ class Built:
     camera: bpy.types.Object
     blocks: tuple[bpy.types.ID, ...]
 
+    def companions(self) -> tuple[bpy.types.Object, ...]:
+        """What came along and sees the object or lies on it: cameras, points."""
+        found = (block for block in self.blocks if isinstance(block, bpy.types.Object))
+        return tuple(block for block in found if block != self.object)
+
     def remove(self) -> None:
         """Delete it all from the file."""
         bpy.data.batch_remove(self.blocks)
@@ -87,6 +93,7 @@ def add_reconstruction(
         use_matched_render: Render through the matched camera at the picture's size. Without it a
             scene's own camera and render size stay; only a scene without a camera gets this one.
     """
+    result = replace(result, name=shown(result.name))
     blocks: list[bpy.types.ID] = []
     try:
         mesh = mesh_from_arrays(result.mesh, result.name, is_checked=prepared.mesh.is_mesh_sound)
@@ -122,11 +129,11 @@ def add_reconstruction(
 def _target_collection(
     scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer
 ) -> bpy.types.Collection:
-    """The active collection if a new object would be in the view layer there, else the scene's."""
+    """The active collection if a new object would be seen there, else the scene's."""
     active = view_layer.active_layer_collection
     root = scene.collection
     assert root is not None
-    if active is None or active.collection is None or active.exclude:
+    if active is None or active.collection is None or active.exclude or not active.is_visible:
         return root
     return root if active.collection.library is not None else active.collection
 

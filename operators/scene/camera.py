@@ -27,10 +27,7 @@ def camera_from_arrays(
     data = bpy.data.cameras.new(name)
     data.sensor_fit = "HORIZONTAL"  # fov_x holds for tall pictures too
     data.lens = data.sensor_width / 2.0 / math.tan(arrays.fov_x / 2.0)
-    near, far = _depth_range(arrays, points)
-    data.clip_start = min(data.clip_start, near / 2.0)
-    data.clip_end = max(data.clip_end, far * 10.0)
-    data.display_size = max(0.1 * (near + far) / 2.0, 1e-3)
+    fit_clip_range(data, arrays, points)
     data.show_background_images = True
     layer = data.background_images.new()
     layer.image = background
@@ -40,6 +37,16 @@ def camera_from_arrays(
     camera = bpy.data.objects.new(name, data)
     camera.matrix_world = Matrix(opencv_to_blender_camera(arrays.matrix).tolist())
     return camera
+
+
+def fit_clip_range(
+    data: bpy.types.Camera, arrays: CameraArrays, points: NDArray[np.float32]
+) -> None:
+    """Let a camera see all of a result, and be drawn in proportion to it."""
+    near, far = _depth_range(arrays, points)
+    data.clip_start = min(data.clip_start, near / 2.0)
+    data.clip_end = max(data.clip_end, far * 10.0)
+    data.display_size = max(0.1 * (near + far) / 2.0, 1e-3)
 
 
 def match_render(scene: bpy.types.Scene, camera: bpy.types.Object, width: int, height: int) -> None:

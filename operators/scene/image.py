@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inference.naming import shown, token
 from .png import encode_png
 
 
@@ -28,11 +29,6 @@ class PngImage:
         return cls(encode_png(pixels), pixels.shape[1], pixels.shape[0])
 
 
-def safe_name(name: str) -> str:
-    """A file name that every system takes; letters of any alphabet stay."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-
-
 def image_from_png(name: str, png: PngImage, *, is_colour: bool) -> bpy.types.Image:
     """Make an image that is stored in the .blend itself.
 
@@ -41,9 +37,9 @@ def image_from_png(name: str, png: PngImage, *, is_colour: bool) -> bpy.types.Im
         png: The encoded picture.
         is_colour: sRGB colour; otherwise the numbers are data (roughness, normals).
     """
-    image = bpy.data.images.new(name, png.width, png.height)
+    image = bpy.data.images.new(shown(name), png.width, png.height)
     image.source = "FILE"
-    image.filepath_raw = f"//{safe_name(image.name)}.png"  # what exporters call the file
+    image.filepath_raw = f"//{token(image.name)}.png"  # what exporters call the file
     image.pack(data=png.data, data_len=len(png.data))  # pyright: ignore[reportArgumentType]
     colour_space = image.colorspace_settings
     assert colour_space is not None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...inference.contracts import MaterialArrays
 from .image import PngImage, image_from_png
 
+MAPS = ("Base Color", "Roughness", "Normal", "Metallic", "Occlusion")  # what textures are labelled
 GLTF_GROUP = "glTF Material Output"  # the name that Blender's glTF importer and exporter know
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inference.naming import shown
 from ...inference.views.contracts import KnownView, SparsePoints, View, ViewsReconstruction
 from .axes import blender_to_opencv_camera, opencv_to_blender_points
 from .build import Built, Prepared, add_reconstruction
@@ -43,11 +45,16 @@ class PreparedViews:
         """Encode pictures that have no file; takes a while, so never call it on the main thread."""
         photos = [
             None
-            if view.path is not None and view.path.is_file()
+            if view.path is not None and _is_readable(view.path)
             else PngImage.from_pixels(_shrunk(view.pixels))
             for view in result.views
         ]
         return cls(Prepared.from_reconstruction(result), tuple(photos))
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether Blender finds a file itself: it takes a backslash in a name for a slash."""
+    return path.is_file() and (os.sep == "\\" or "\\" not in str(path))
 
 
 def _shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -84,6 +91,7 @@ def add_views(
         with_cameras: Add a camera for each photo; without, the scene must have its own.
         with_points: Add the sparse points, as an object that is not rendered.
     """
+    result = replace(result, name=shown(result.name))
     built = add_reconstruction(
         scene, view_layer, result, prepared.main, properties, use_matched_render=False
     )

@@ -10,8 +10,9 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from image_to_mesh.operators import session
-from image_to_mesh.operators.batch import export
+from image_to_mesh.operators.batch import failures, formats, inputs, staging
 from image_to_mesh.operators.batch import folder as batch
+from image_to_mesh.operators.batch import names as batch_names
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def failing(monkeypatch, number):
     def refuse(*_arguments, **_options):
         raise OSError(number, "refused")
 
-    monkeypatch.setattr(export.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(staging.tempfile, "mkdtemp", refuse)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,10 @@ def test_a_disk_that_fills_up_while_blender_writes_is_blamed(pipeline, folder, o
     def full(_folder):
         return type("Usage", (), {"free": 0})
 
-    monkeypatch.setattr(export.shutil, "disk_usage", full)
+    monkeypatch.setattr(failures.shutil, "disk_usage", full)
+    monkeypatch.setitem(
+        formats._WRITERS, "ply", lambda path, *_rest: path.write_bytes(b"ply\nformat ")
+    )
     with pytest.raises(RuntimeError, match="is full: free some space"):
         call(folder, output)
     assert names(output) == []
@@ -261,7 +265,7 @@ def test_a_failing_exporter_is_one_pictures_error(
     pipeline, folder, output, monkeypatch, error, sentence
 ):
     add_pictures(folder, "a.png", "b.png")
-    monkeypatch.setitem(export._WRITERS, "ply", exporter(error))
+    monkeypatch.setitem(formats._WRITERS, "ply", exporter(error))
     call(folder, output)
     assert all(sentence in line["message"] for line in log_of(output))
     assert len(log_of(output)) == 2
@@ -280,7 +284,7 @@ def test_an_exporter_that_names_the_full_disk_is_believed(
     pipeline, folder, output, monkeypatch, error
 ):
     add_pictures(folder, "a.png", "b.png")
-    monkeypatch.setitem(export._WRITERS, "ply", exporter(error))
+    monkeypatch.setitem(formats._WRITERS, "ply", exporter(error))
     with pytest.raises(RuntimeError, match="is full: free some space"):
         call(folder, output)
 
@@ -306,7 +310,7 @@ def test_a_cancelled_run_is_logged(pipeline, folder, output):
 def test_progress_covers_the_whole_batch(pipeline, folder, output):
     add_pictures(folder, "a.png", "b.png")
     seen = []
-    plans = batch.plan_outputs(batch.pictures_in(folder), output)
+    plans = batch_names.plan_outputs(inputs.pictures_in(folder), output)
     from image_to_mesh.inference.contracts import PictureFile, Request
 
     batch.carry_out(

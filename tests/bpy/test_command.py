@@ -9,7 +9,8 @@ bpy = pytest.importorskip("bpy")
 import image_to_mesh
 from image_to_mesh.inference.errors import OutputError
 from image_to_mesh.operators import command, session
-from image_to_mesh.operators.batch import folder as batch
+from image_to_mesh.operators.batch.inputs import pictures_in
+from image_to_mesh.operators.batch.names import plan_outputs
 from image_to_mesh.operators.command import run_cli
 
 
@@ -170,10 +171,10 @@ def test_the_command_is_registered_and_given_back():
 
 def test_planned_names_are_stable_whatever_the_case(tmp_path):
     pictures = [tmp_path / n for n in ("Chair.PNG", "chair.png", "chair.jpg", "table.jpg")]
-    stems = [plan.stem for plan in batch.plan_outputs(pictures, tmp_path)]
+    stems = [plan.stem for plan in plan_outputs(pictures, tmp_path)]
     assert stems == ["Chair_png", "chair_png_2", "chair_jpg", "table"]
 
 
 def test_a_missing_folder_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match="is not a folder"):
-        batch.pictures_in(tmp_path / "gone")
+        pictures_in(tmp_path / "gone")

@@ -1,6 +1,10 @@
 """Every format: the file holds the result, and the JSON's camera fits the file's own axes."""
 
 import json
+import re
+import shutil
+import subprocess
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,18 +20,18 @@ SUFFIX = {
 
 @pytest.fixture
 def write(pipeline, tmp_path):
-    """``write(format)`` exports the box from a picture and returns the file and its record."""
+    """``write(format)`` exports the box from a picture; returns the file and its record."""
 
-    def run(file_format):
+    def run(file_format, name="chair ä"):
         folder = tmp_path / "in"
         folder.mkdir(exist_ok=True)
-        (folder / "chair ä.png").write_bytes(b"x")
+        (folder / f"{name}.png").write_bytes(b"x")
         output = tmp_path / file_format
         bpy.ops.image_to_mesh.batch(
             directory=str(folder), output=str(output), format=file_format, detail="LOW"
         )
-        record = json.loads((output / "chair ä.json").read_text(encoding="utf-8"))
-        return output / f"chair ä.{SUFFIX[file_format]}", record
+        (path,) = output.glob(f"*.{SUFFIX[file_format]}")
+        return path, json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
     return run
 
@@ -126,14 +130,160 @@ def test_usd_textures_stay_beside_the_file(write):
     assert len([n for n in names if n.endswith(".png")]) >= 3
 
 
-def test_obj_material_names_its_textures_without_folders(write):
-    path, _record = write("OBJ")
-    lines = path.with_suffix(".mtl").read_text(encoding="utf-8").splitlines()
-    maps = [line for line in lines if line.startswith("map_")]
-    assert maps
-    for line in maps:
-        named = line.split(maxsplit=1)[1].split("-bm 1.000000 ")[-1]
-        assert (path.parent / named).is_file(), line
+def read_strictly(path):
+    """An OBJ file and its materials, by a reader that knows the Wavefront format and nothing else.
+
+    It splits lines at spaces, as small readers such as tinyobjloader do, and takes no line that is
+    not in the format's description.
+    """
+    counts, materials, used = Counter(), {}, set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, *values = line.split("#")[0].split() or [""]
+        counts[word] += 1
+        if word == "mtllib":
+            (name,) = values
+            for text in (path.parent / name).read_text(encoding="utf-8").splitlines():
+                key, *rest = text.split("#")[0].split() or [""]
+                if key == "newmtl":
+                    (current,) = rest
+                    materials[current] = {}
+                elif key.startswith(("map_", "bump", "disp", "decal", "refl")):
+                    (file,) = rest  # options would be for readers that know them
+                    assert (path.parent / file).is_file(), text
+                    materials[current][key] = file
+                elif key:
+                    assert key in {"Ka", "Kd", "Ks", "Ke", "Ns", "Ni", "d", "illum"}, text
+                    materials[current][key] = [float(value) for value in rest]
+        elif word == "usemtl":
+            (name,) = values
+            used.add(name)
+        else:
+            assert word in {"", "v", "vt", "vn", "f", "o", "g", "s"}, line
+    assert used == materials.keys()
+    return counts, materials
+
+
+@pytest.mark.parametrize("name", ["chair ä", "my chair (1)", "-o", "a#b", "C:x y\tz"])
+def test_small_readers_read_obj(write, name):
+    path, record = write("OBJ", name)
+    counts, materials = read_strictly(path)
+    assert (counts["v"], counts["f"]) == (record["vertices"], record["faces"])
+    (material,) = materials.values()
+    textures = {key: file for key, file in material.items() if isinstance(file, str)}
+    assert textures.keys() == {"map_Kd", "map_Ns", "map_bump"}
+    assert len(set(textures.values())) == 3
+    assert material["Kd"] == [1, 1, 1]
+    assert set(record["files"]) == {p.name for p in path.parent.iterdir()} - {
+        "batch.jsonl", path.with_suffix(".json").name,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file_format", ["OBJ", "FBX", "GLB", "STL", "PLY"])
+def test_assimp_reads_it(write, file_format):
+    """The library behind many viewers and engines, as Debian has it."""
+    assimp = shutil.which("assimp")
+    if assimp is None:
+        pytest.skip("needs the program assimp (Debian: assimp-utils)")
+    path, record = write(file_format)
+    told = subprocess.run(
+        [assimp, "info", path.name], cwd=path.parent, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout
+    assert "Failed" not in told.stdout + told.stderr
+    faces = re.search(r"^Faces:\s+(\d+)", told.stdout, re.MULTILINE)
+    assert int(faces[1]) == 12
+    low, high = (
+        np.array(re.search(rf"{word} point\s+\((.*?)\)", told.stdout)[1].split(), float)
+        for word in ("Minimum", "Maximum")
+    )
+    scale = 1 / record["metres_per_unit"]
+    if file_format in {"OBJ", "FBX", "GLB"}:  # y up
+        np.testing.assert_allclose(low, np.array([-0.3, 0, -0.2]) * scale, atol=1e-5)
+        np.testing.assert_allclose(high, np.array([0.3, 1, 0.2]) * scale, atol=1e-5)
+    else:
+        np.testing.assert_allclose(low, np.array([-0.3, -0.2, 0]) * scale, atol=1e-3)
+        np.testing.assert_allclose(high, np.array([0.3, 0.2, 1]) * scale, atol=1e-3)
+    if file_format == "OBJ":
+        assert re.search(r"\$tex\.file.*Diffuse", told.stdout)
+        assert re.search(r"\$tex\.file.*(Height|Normals)", told.stdout)
+    if file_format == "FBX":
+        assert re.search(r"Textures \(embed\.\):\s+3", told.stdout)
+
+
+def normal_map_of(obj):
+    """The image that turns an object's normals, by the nodes of its material."""
+    shader = next(
+        n for n in obj.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeBsdfPrincipled"
+    )
+    node = shader.inputs["Normal"].links[0].from_node
+    assert node.bl_idname == "ShaderNodeNormalMap"
+    return node.inputs["Color"].links[0].from_node.image
+
+
+@pytest.mark.parametrize("file_format", ["OBJ", "FBX", "GLB", "USD"])
+def test_textures_are_found_where_the_file_is_moved(write, tmp_path, file_format):
+    path, _record = write(file_format)
+    moved = tmp_path / "elsewhere"
+    path.parent.rename(moved)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    IMPORTERS[file_format](str(moved / path.name))
+    (obj,) = [o for o in bpy.data.objects if o.type == "MESH"]
+    normal = normal_map_of(obj)
+    assert tuple(normal.size) == (64, 64)
+    assert "Normal" in normal.name
+    sizes = [tuple(image.size) for image in bpy.data.images if image.type == "IMAGE"]
+    assert sizes == [(64, 64)] * 3
+
+
+def test_fbx_names_no_folder_of_ours(write, tmp_path):
+    path, _record = write("FBX")
+    data = path.read_bytes()
+    for text in (str(tmp_path), ".image_to_mesh", ".fbm", str(path.parent)):
+        assert text.encode() not in data
+    assert data.count(b"chair_\xc3\xa4_Base_Color.png") >= 3
+
+
+def fbx_nodes(path):
+    parse_fbx = pytest.importorskip("io_scene_fbx.parse_fbx")  # Blender's own
+    root, _version = parse_fbx.parse(str(path))
+    return {elem.id: elem for elem in root.elems}
+
+
+def test_fbx_turns_the_mesh_and_not_its_node(write):
+    path, _record = write("FBX")
+    nodes = fbx_nodes(path)
+    models = [elem for elem in nodes[b"Objects"].elems if elem.id == b"Model"]
+    (mesh,) = [elem for elem in models if elem.props[2] == b"Mesh"]
+    (properties,) = [elem for elem in mesh.elems if elem.id == b"Properties70"]
+    placed = {elem.props[0]: elem.props[4:] for elem in properties.elems}
+    assert placed.get(b"Lcl Rotation", [0.0] * 3) == pytest.approx([0.0] * 3, abs=1e-6)
+    assert placed.get(b"Lcl Scaling", [1.0] * 3) == pytest.approx([1.0] * 3)
+    assert b"PreRotation" not in placed
+    (geometry,) = [elem for elem in nodes[b"Objects"].elems if elem.id == b"Geometry"]
+    (vertices,) = [elem for elem in geometry.elems if elem.id == b"Vertices"]
+    points = np.array(vertices.props[0]).reshape(-1, 3)
+    np.testing.assert_allclose(points.min(axis=0), [-0.3, 0, -0.2], atol=1e-6)  # y is up
+    np.testing.assert_allclose(points.max(axis=0), [0.3, 1, 0.2], atol=1e-6)
+
+
+def test_stl_is_in_millimetres_and_says_so(write):
+    path, record = write("STL")
+    mesh = trimesh.load(path, process=False)
+    np.testing.assert_allclose(mesh.extents, [600, 400, 1000], rtol=1e-5)
+    assert record["metres_per_unit"] == 0.001
+    place = np.array(record["camera"]["matrix_world"])[:3, 3]
+    np.testing.assert_allclose(place, [800, -2500, 1400], rtol=1e-6)
+
+
+@pytest.mark.parametrize("file_format", sorted(SUFFIX))
+def test_every_file_is_in_the_record(write, file_format):
+    path, record = write(file_format)
+    listed = {path.parent / name for name in record["files"]}
+    others = {path.parent / "batch.jsonl", path.with_suffix(".json")}
+    assert listed == {p for p in path.parent.rglob("*") if p.is_file()} - others
+    assert path in listed
+    if file_format != "STL":
+        assert record["metres_per_unit"] == 1.0
 
 
 def test_ply_has_the_textures_colours(write, reconstruction):

@@ -119,7 +119,9 @@ def test_results_of_two_pictures_with_one_name_share_nothing(pipeline, picture):
     assert not textures[0] & textures[1]
 
 
-def test_only_scenes_change_the_render_settings(pipeline, picture, reconstruction):
+def test_render_settings_change_only_for_scenes_and_only_when_asked(
+    pipeline, picture, reconstruction
+):
     render = bpy.context.scene.render
     own = bpy.data.objects.new("own", bpy.data.cameras.new("own"))
     bpy.context.collection.objects.link(own)
@@ -130,11 +132,11 @@ def test_only_scenes_change_the_render_settings(pipeline, picture, reconstructio
     assert bpy.context.scene.camera == own
 
     pipeline.change = lambda result: reconstruction("view", engine="scene")
-    bpy.ops.image_to_mesh.generate(filepath=str(picture), use_matched_render=False)
+    bpy.ops.image_to_mesh.generate(filepath=str(picture))
     assert (render.resolution_x, render.resolution_y) == before
     assert bpy.context.scene.camera == own
 
-    bpy.ops.image_to_mesh.generate(filepath=str(picture))
+    bpy.ops.image_to_mesh.generate(filepath=str(picture), use_matched_render=True)
     assert (render.resolution_x, render.resolution_y) == (60, 90)
     assert bpy.context.scene.camera.name.startswith("view Camera")
     assert "Render size set to 60 x 90 to match the picture." in session.last_summary

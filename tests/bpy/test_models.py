@@ -1,6 +1,7 @@
 """Models in Blender: nothing is fetched unasked, and every button does what it says."""
 
 import hashlib
+import os
 import sys
 import time
 import types
@@ -14,7 +15,7 @@ bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
 from image_to_mesh.inference.contracts import Failed, Progress
-from image_to_mesh.inference.hub import disk, fetch, hub_cache, weights
+from image_to_mesh.inference.hub import disk, transfer, weights
 from image_to_mesh.inference.hub.catalogue import CATALOGUE, TASKS, ModelFile, model
 from image_to_mesh.inference.networks.loaded import LOADED
 from image_to_mesh.operators import models, options, preferences, session
@@ -51,7 +52,7 @@ class Layout:
 def folder(tmp_path, monkeypatch):
     """An empty models folder and an unhurried hub."""
     monkeypatch.setattr(preferences, "default_models_folder", lambda: str(tmp_path / "models"))
-    monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01,))
+    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.01,))
     monkeypatch.setattr(disk, "SPARE", 0)
     return tmp_path / "models"
 
@@ -117,7 +118,7 @@ def test_without_online_access_nothing_is_asked_and_the_artist_reads_where_to_tu
 
 
 def test_the_shared_cache_needs_no_online_access(hub, folder):
-    snapshot = hub_cache.hub_cache() / "models--owner--da3" / "snapshots" / "abc"
+    snapshot = Path(os.environ["HF_HOME"]) / "hub" / "models--owner--da3" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     (snapshot.parents[1] / "refs").mkdir()
@@ -136,7 +137,8 @@ def test_drawing_and_enabling_ask_nobody_and_load_no_torch(hub):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import conftest, bpy, image_to_mesh;"
         "image_to_mesh.register(); image_to_mesh.panels.networks.choices(bpy.context.scene.image_to_mesh);"
-        "found = sorted({'torch', 'cv2', 'safetensors', 'timm', 'huggingface_hub'} & sys.modules.keys());"
+        "heavy = {'torch', 'cv2', 'safetensors', 'timm', 'huggingface_hub', 'httpx2', 'filelock'};"
+        "found = sorted(heavy & sys.modules.keys());"
         "image_to_mesh.unregister(); print('found', found, flush=True); import os; os._exit(0)"
     )
     tests = Path(__file__).resolve().parents[1]
@@ -202,6 +204,18 @@ def test_a_failed_download_is_told(hub, online):
         bpy.ops.image_to_mesh.download_model(model="da3-small")
     assert isinstance(session.last_event, Failed)
     assert any("is no longer at" in text for text in draw_page().texts)
+
+
+def test_without_huggingface_hub_only_downloads_are_missing(hub, folder, online, monkeypatch):
+    sentence = "Download needs the Python package huggingface_hub, which the full zip brings"
+    assert not any(text.startswith(sentence) for text in draw_page().texts)
+    for name in [*sys.modules, "huggingface_hub"]:
+        if name.partition(".")[0] == "huggingface_hub":
+            monkeypatch.setitem(sys.modules, name, None)
+    assert any(text.startswith(sentence) for text in draw_page().texts)
+    with pytest.raises(RuntimeError, match=r"huggingface_hub is missing.*or press Use File"):
+        bpy.ops.image_to_mesh.download_model(model="da3-small")
+    assert hub.seen == []
 
 
 def test_a_download_in_a_window_shows_progress_and_can_be_cancelled(hub, folder, online):
@@ -306,14 +320,14 @@ def test_the_status_of_a_model(monkeypatch, state, size, text):
 def test_the_panel_says_which_network_runs_and_why(monkeypatch):
     settings = bpy.context.scene.image_to_mesh
     layout = draw_panel()
-    assert "The built-in network sees the depth: no model for this is installed." in layout.texts
+    assert "All of it is built in: nothing has to be downloaded." in layout.texts
     settings.depth_model = "moge-2-vits"
     expected = "MoGe-2 Small is not installed: download it in the preferences"
     assert any(expected in text for text in draw_panel().texts)
     monkeypatch.setattr(networks, "installed_ids", lambda _folder: {"moge-2-vits"})
     assert "MoGe-2 Small runs: you chose it." in draw_panel().texts
     settings.depth_model, settings.engine = "AUTO", "OBJECT"
-    assert "A single object needs no depth network." in draw_panel().texts
+    assert not any("MoGe-2" in text for text in draw_panel().texts)  # an object has no use for it
 
 
 def test_the_photos_panel_says_which_network_places_cameras(monkeypatch):

@@ -10,12 +10,13 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
-from image_to_mesh.inference.contracts import Cancelled, Failed, Progress
+from image_to_mesh.inference.contracts import Cancelled, Failed
 from image_to_mesh.inference.errors import CutOutError
 from image_to_mesh.operators import copy_report, session
 from image_to_mesh.operators import preferences as chosen
 from image_to_mesh.operators.scene.image import image_pixels
-from image_to_mesh.panels import networks, preferences, sidebar
+from image_to_mesh.operators.view.status_bar import Running
+from image_to_mesh.panels import networks, preferences, progress, sidebar
 
 
 class Layout:
@@ -70,13 +71,19 @@ def test_panels_draw_only_what_exists(panel):
             assert getattr(getattr(bpy.ops, module), verb).get_rna_type()  # KeyError if unknown
 
 
-def test_progress_and_cancel_replace_the_button(monkeypatch):
+@pytest.fixture
+def running(monkeypatch):
+    told = Running("chair.png", "Estimating the shape", 0.4, 12.0)
     monkeypatch.setattr(session, "is_running", lambda: True)
-    monkeypatch.setattr(session, "last_event", Progress(0.4, "Estimating the shape"))
+    monkeypatch.setattr(session, "running", lambda: told)
+
+
+def test_cancel_takes_the_buttons_place_and_the_box_tells_how_far_it_is(running):
     layout = draw(sidebar.IMAGE_TO_MESH_PT_main)
     operators = [arguments[0] for name, arguments in layout.calls if name == "operator"]
     assert operators == ["image_to_mesh.cancel"]
-    assert "Estimating the shape" in layout.texts
+    told = {"40%", "Estimating the shape", "chair.png", "about 10 s left"}
+    assert told <= set(layout.texts)
 
 
 def test_an_error_is_wrapped_and_comes_with_copy_report(monkeypatch):
@@ -86,7 +93,7 @@ def test_an_error_is_wrapped_and_comes_with_copy_report(monkeypatch):
     operators = [arguments[0] for name, arguments in layout.calls if name == "operator"]
     assert operators == ["image_to_mesh.generate", "image_to_mesh.copy_report"]
     first = next(i for i, text in enumerate(layout.texts) if "picture cannot" in text)
-    lines = layout.texts[first:]
+    lines = [text for text in layout.texts[first:] if text]
     assert " ".join(lines) == sentence
     assert len(lines) > 1
 
@@ -97,6 +104,37 @@ def test_a_cancelled_run_and_a_good_one_are_told_apart(monkeypatch):
     monkeypatch.setattr(session, "last_event", None)
     monkeypatch.setattr(session, "last_summary", ("chair: object", "A note."))
     assert {"chair: object", "A note."} <= set(draw(sidebar.IMAGE_TO_MESH_PT_main).texts)
+
+
+STATES = {
+    "nothing yet": (None, ()),
+    "a result": (None, ("chair: object, 7 faces, watertight, 3 s",)),
+    "a result with much to say": (None, ("word " * 30, "and " * 40)),
+    "a short error": (Failed("No.", ""), ()),
+    "a long error": (Failed("word " * 90, ""), ()),
+    "cancelled": (Cancelled(), ()),
+}
+
+
+@pytest.mark.parametrize("letters", [16, 26, 80])
+def test_the_box_has_one_height_for_everything(letters, monkeypatch, request):
+    for event, summary in STATES.values():
+        monkeypatch.setattr(session, "last_event", event)
+        monkeypatch.setattr(session, "last_summary", summary)
+        told = progress.rows(letters, ("Open a picture.",))
+        assert len(told) == progress.ROWS
+        assert all(len(row.text) <= letters or row.operator for row in told)
+        whole = event.message if isinstance(event, Failed) else "\n".join(summary)
+        read = " ".join(row.text for row in told)
+        assert " ".join(whole.split()) in " ".join(read.split()) or any(
+            row.operator == "image_to_mesh.show_message" and row.text == whole for row in told
+        )
+    request.getfixturevalue("running")
+    assert len(progress.rows(letters)) == progress.ROWS
+
+
+def test_a_message_can_be_read_whole():
+    assert bpy.ops.image_to_mesh.show_message(text="word " * 100) == {"FINISHED"}
 
 
 def test_the_button_says_that_a_picture_is_missing(pipeline):
@@ -197,13 +235,12 @@ def test_new_mask_is_the_cut_out_ready_to_paint(pipeline, window):
     assert bpy.context.scene.image_to_mesh.mask is None
 
 
-def test_new_mask_does_not_start_from_the_old_one(pipeline):
+def test_the_panel_shows_why_a_mask_is_refused():
     settings = bpy.context.scene.image_to_mesh
     settings.picture = bpy.data.images.new("chair", 30, 40)
-    settings.mask = bpy.data.images.new("old", 3, 4)
-    bpy.ops.image_to_mesh.new_mask()
-    bpy.ops.image_to_mesh.check_cutout()
-    assert [r.mask is None for r in pipeline.requests] == [True, False]
+    settings.mask = bpy.data.images.new("small", 16, 16)
+    text = " ".join(draw(sidebar.IMAGE_TO_MESH_PT_cut_out).texts)
+    assert "small has 16 x 16 pixels" in text
 
 
 def test_cut_out_failures_are_told(pipeline, window):

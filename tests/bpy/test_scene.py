@@ -7,12 +7,12 @@ bpy = pytest.importorskip("bpy")
 
 from bpy_extras.object_utils import world_to_camera_view
 from image_to_mesh.inference.contracts import MaterialArrays, MeshArrays
+from image_to_mesh.inference.naming import token
 from image_to_mesh.operators.scene.build import Prepared, add_reconstruction
 from image_to_mesh.operators.scene.image import (
     PngImage,
     image_from_png,
     image_pixels,
-    safe_name,
 )
 from image_to_mesh.operators.scene.mesh import is_sound
 
@@ -154,7 +154,7 @@ def test_float_images_are_read_as_srgb():
 
 
 def test_file_names_keep_every_alphabet():
-    assert safe_name('Stühl 椅子/a:b*"c') == "Stühl_椅子_a_b__c"
+    assert token('Stühl 椅子/a:b*"c') == "Stühl_椅子_a_b__c"
 
 
 def fold(mesh):

@@ -8,7 +8,9 @@ bpy = pytest.importorskip("bpy")
 
 import image_to_mesh
 from image_to_mesh.inference.contracts import Cancelled, Failed
+from image_to_mesh.inference.running.remaining import History
 from image_to_mesh.operators import cancel, session
+from image_to_mesh.operators.view import status_bar
 
 
 def has_result() -> bool:
@@ -16,8 +18,9 @@ def has_result() -> bool:
 
 
 @pytest.fixture
-def running(pipeline, picture, window):
-    """A run that waits in its middle stage."""
+def running(pipeline, picture, window, monkeypatch):
+    """A run that waits in its middle stage; none of its kind was measured before."""
+    monkeypatch.setattr(session, "_history", History())
     pipeline.wait_at = "Estimating"
     window.press_generate(filepath=str(picture))
     assert pipeline.waiting.wait(5)
@@ -177,12 +180,39 @@ def test_interrupting_the_waiting_call_stops_the_worker(pipeline, picture, monke
     assert session.busy_reason() is None
 
 
+def test_a_running_job_tells_its_picture_stage_share_and_time(running, pipeline, window, picture):
+    told = session.running()
+    assert (told.title, told.stage) == ("chair.png", "Estimating")
+    assert told.fraction == pytest.approx(1 / 3, abs=0.02)
+    assert told.seconds_left is None  # nothing was measured yet
+    session._redrawn_at = 0.0
+    session.pump()
+    assert status_bar.shown.line() == "chair.png: Estimating, 32%, time not known yet"
+    pipeline.go.set()
+    window.settle()
+    assert session.running() is None
+    assert status_bar.shown is None
+    window.press_generate(filepath=str(picture), seed=4)  # of the same kind
+    assert session.running().seconds_left is not None
+    window.settle()
+
+
+def test_a_cancelled_job_leaves_the_status_bar(running, pipeline, window):
+    session.cancel()
+    assert status_bar.shown is None
+    pipeline.go.set()
+    window.settle()
+
+
 def test_escape_cancels_and_is_given_back():
     ((keymap, item),) = cancel._keymap_items
-    assert (keymap.name, item.type, item.idname) == ("Window", "ESC", "image_to_mesh.cancel")
+    assert (keymap.name, item.type, item.idname) == (
+        "3D View Generic", "ESC", "image_to_mesh.cancel",
+    )  # fmt: skip
+    assert keymap.space_type == "VIEW_3D"
     image_to_mesh.unregister()
     config = bpy.context.window_manager.keyconfigs.addon
-    left = [i.idname for i in config.keymaps["Window"].keymap_items]
+    left = [i.idname for i in config.keymaps["3D View Generic"].keymap_items]
     assert "image_to_mesh.cancel" not in left
     image_to_mesh.register()
 

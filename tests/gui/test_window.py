@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,9 @@ def box() -> Box:
     box = Box(Path(folder))
     shutil.rmtree(box.shared, ignore_errors=True)
     (box.shared / "home").mkdir(parents=True)
-    shutil.copy(HERE / "driver.py", box.shared)
+    for path in (HERE / "driver.py", HERE / "acting.py"):
+        shutil.copy(path, box.shared)
+    shutil.copytree(HERE / "scenarios", box.shared / "scenarios")
     shutil.copy(HERE.parent / "loopback_hub.py", box.shared)
     shutil.copy(PICTURE, box.shared / "picture.png")
     return box
@@ -148,8 +151,41 @@ def test_button_makes_a_mesh_that_one_undo_removes(play) -> None:
     assert played.facts["gaps_ms"]["max"] < FREEZE_MS, played.facts["longest_ms"]
 
 
-def test_esc_cancels_within_a_second(play) -> None:
-    assert play("cancel").facts["seconds_to_free"] < 1.0
+def test_the_first_minute_shows_its_results(play) -> None:
+    """From the start-up scene as Blender ships it."""
+    facts = play("first_minute").facts
+    assert facts["start"] == [["Camera", "Cube", "Light"], "SOLID", "MATERIAL"]
+    assert [row["engine"] for row in facts["rows"]] == ["object", "object", "scene"]
+    for row in facts["rows"]:
+        assert row["inside_of"] == []
+        assert row["is_selected"]
+        assert row["seen"][0]
+        assert row["seen"][1] > 0.3
+        assert abs(row["lowest_z"]) < 0.02
+        assert row["camera_error"] < 0.5
+    shadings = [row["shading"] for row in facts["rows"]]
+    assert shadings == [["SOLID", "TEXTURE"], ["SOLID", "MATERIAL"], ["SOLID", "MATERIAL"]]  # once
+    assert facts["render_is_kept"]
+    assert facts["after_undo"] is False
+    assert facts["view_after_undo"] is True
+
+
+def test_add_mesh_follows_the_cursor_and_align_as_primitives_do(play) -> None:
+    placed = play("cursor_align").facts["placed"]
+    assert set(placed) == {"WORLD", "CURSOR", "VIEW"}
+    assert max(placed.values()) < 1e-4
+
+
+def test_the_view_is_left_alone_when_the_preferences_say_so(play) -> None:
+    facts = play("quiet_view").facts
+    assert facts["view_is_kept"]
+    assert facts["shading"] == ["SOLID", "MATERIAL"]
+
+
+def test_esc_over_the_view_cancels_within_a_second_and_elsewhere_not_at_all(play) -> None:
+    facts = play("cancel").facts
+    assert facts["seconds_to_free"] < 1.0
+    assert re.fullmatch(r"picture.png: [A-Z][a-z ]+, \d+%, .+", facts["told"])
 
 
 @pytest.mark.parametrize("scenario", ["open_file", "undo", "disable"])
@@ -170,6 +206,51 @@ def test_clicks_and_a_box_in_the_image_editor_make_a_mask(play) -> None:
     assert facts["mask"].startswith("Mask: ")
     assert facts["after_undo"] == "None"
     assert facts["after_esc"] == "None"
+
+
+def test_a_mask_is_painted_over_its_picture_and_stays_with_it(box: Box, play) -> None:
+    played = play("masks")
+    facts = played.facts
+    assert "Traceback" not in played.output, played.output
+    assert facts["starts_from_pick"] < 0.01
+    assert (facts["mode"], facts["shown"]) == ("PAINT", True)
+    assert facts["painted"] > 50
+    assert facts["preview_after_painting"] == "None"
+    assert facts["edit"] == ["PAINT", True]
+    assert facts["preview"] != "None"
+    assert facts["of_other"] == ["None", "None"]
+    assert "tiny has 16 x 16 pixels and the picture other 64 x 64" in facts["refusal"]
+    assert facts["back"]
+    picture = cv2.imread(str(PICTURE), cv2.IMREAD_UNCHANGED)
+    height, width = picture.shape[:2]
+    own = picture[height // 2, width // 2, :3].astype(int)
+    for name in ("before", "after"):
+        shot = cv2.imread(str(box.shared / f"masks_{name}_stroke.png")).astype(int)
+        spots = {k: shot[round(800 - y), round(x)] for k, (x, y) in facts["places"].items()}
+        assert np.abs(spots["subject"] - own).max() < 30  # the picture, not white
+        blue, green, red = spots["corner"]
+        is_tinted = red > 1.3 * max(blue, green)
+        assert is_tinted == (name == "before")  # until it is painted white
+
+
+def test_one_undo_takes_back_a_slider_and_its_mesh_and_the_panel_stands_still(play) -> None:
+    played = play("refining")
+    assert "Traceback" not in played.output, played.output
+    found = played.facts["object"]
+    assert found["after"] != found["before"]
+    assert found["after"][2] < 0.9 * found["before"][2]
+    assert found["undone"] == found["before"]
+    assert found["redone"] == found["after"]
+    assert played.facts["was_running"]
+    heights = [y for _, y in played.facts["places"].values()]
+    assert max(heights) - min(heights) <= 8  # a step of the search
+
+
+def test_a_scene_is_refined_by_its_sliders(play) -> None:
+    found = play("refining_scene").facts["scene"]
+    assert found["after"][2] < 0.9 * found["before"][2]
+    assert found["undone"] == found["before"]
+    assert found["redone"] == found["after"]
 
 
 def test_models_are_fetched_checked_and_deleted_in_the_preferences(play) -> None:

@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from image_to_mesh.inference.camera import CropView, PinholeCamera
+from image_to_mesh.inference.contracts import SceneShaping
 from image_to_mesh.inference.engines import object as object_engine
 from image_to_mesh.inference.engines import scene as scene_engine
 from image_to_mesh.inference.engines.upright import steadied_up, world_from_camera
 from image_to_mesh.inference.errors import CutOutError
+from image_to_mesh.inference.surface.relief import smoothed
 from image_to_mesh.inference.surface.topology import is_watertight
 from image_to_mesh.inference.texture.raster import depth_buffer
 
@@ -170,23 +172,59 @@ def wall_with_box():
     return pixels, depth
 
 
-def make_scene(is_solid, fills_behind=True, fill=None):
+def make_scene(is_solid, fills_behind=True, fill=None, shift=None, **changes):
     pixels, depth = wall_with_box()
     camera = PinholeCamera(320, 240, 300.0)
     up = np.array([0, -1, 0], np.float32)
     return scene_engine.build_scene(
-        pixels,
-        depth,
-        up,
-        camera,
+        scene_engine.SceneSight(pixels, depth, up, camera),
         "low",
         1024,
         4.0,
-        is_solid,
+        SceneShaping(is_solid=is_solid, fills_behind=fills_behind, **changes),
         lambda share: None,
-        fills_behind,
         fill=fill,
+        shift=shift,
     )
+
+
+def depths(result):
+    """Of the vertices before the camera."""
+    world = np.c_[result.mesh.positions, np.ones(len(result.mesh.positions))]
+    return (world @ np.linalg.inv(result.camera.matrix).T)[:, 2]
+
+
+def test_a_scenes_depth_range_keeps_every_vertex_on_its_ray():
+    plain = make_scene(is_solid=False)
+    for depth_range, ratio in ((0.0, 1.0), (0.5, 3**0.5), (1.5, 3**1.5)):
+        result = make_scene(is_solid=False, shift=plain.shift, depth_range=depth_range)
+        span = depths(result)
+        assert span.max() / span.min() == pytest.approx(ratio, rel=0.03)
+        np.testing.assert_array_equal(result.camera.matrix, plain.camera.matrix)
+        seen = seen_through(result.mesh, result.camera)
+        assert np.isfinite(seen).mean() > 0.93
+
+
+def test_a_scenes_cut_threshold_says_which_jumps_are_cut():
+    whole = make_scene(is_solid=False, fills_behind=False, cut_threshold=9.0)
+    assert len(whole.mesh.face_sizes) == 191 * 143
+    corners = whole.mesh.corners.reshape(-1, 4)
+    assert np.ptp(depths(whole)[corners], axis=1).max() > 2.0  # bridged
+    cut = make_scene(is_solid=False, fills_behind=False)
+    corners = cut.mesh.corners.reshape(-1, 4)
+    assert np.ptp(depths(cut)[corners], axis=1).max() < 1.0
+
+
+def test_smoothing_calms_slopes_and_leaves_jumps():
+    rng = np.random.default_rng(1)
+    depth = np.full((40, 60), 2.0, np.float32)
+    depth[:, 30:] = 4.0
+    noisy = depth * (1 + 0.01 * rng.standard_normal(depth.shape)).astype(np.float32)
+    calm = smoothed(noisy, 10)
+    assert np.std(calm[:, :30]) < 0.3 * np.std(noisy[:, :30])
+    assert calm[:, 29].max() < 2.1
+    assert calm[:, 30].min() > 3.9
+    np.testing.assert_array_equal(smoothed(noisy, 0), noisy)
 
 
 def test_a_scene_is_cut_at_the_jump_and_overlays_the_picture():

@@ -1,5 +1,6 @@
 """The whole worker side with the bundled network, on pictures made here."""
 
+import hashlib
 import sys
 
 import cv2
@@ -87,6 +88,7 @@ def test_a_file_with_a_plain_background_is_cut_out(tmp_path):
     )
     assert result.engine == "object"
     assert result.is_watertight
+    assert result.picture_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     found = pipeline.cut_out(Request(PictureFile(path), device="cpu"), quiet)
     truth = vase()[..., 3] > 127
     mask = found.mask > 0.5

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from image_to_mesh.inference.errors import RunCancelled, WeightsError
-from image_to_mesh.inference.hub import convert, disk, fetch, hub_cache, installation, weights
+from image_to_mesh.inference.hub import convert, disk, installation, transfer, weights
 from image_to_mesh.inference.hub.catalogue import ModelEntry, ModelFile
 from loopback_hub import COMMIT
 from safetensors.numpy import load_file
@@ -47,7 +47,7 @@ SEVERAL = replace(
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(fetch, "RETRY_WAITS", (0.01,))
+    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.01,))
     monkeypatch.setattr(disk, "SPARE", 0)
     monkeypatch.setattr(installation, "REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(weights, "_verified", set())
@@ -164,7 +164,7 @@ def test_a_gated_model_says_how_to_get_it(hub, tmp_path, status):
 
 def test_the_token_of_the_shared_file_opens_a_gated_model(hub, tmp_path):
     hub.token = "secret"
-    hub_cache.token_file().write_text("secret\n", encoding="utf-8")
+    Path(os.environ["HF_HOME"], "token").write_text("secret\n", encoding="utf-8")
     assert weights.download(TINY, tmp_path, quiet).exists()
 
 
@@ -258,7 +258,7 @@ def test_verify_of_nothing(tmp_path):
 
 
 def fill_cache(content: bytes, revision: str, *, with_ref: bool) -> Path:
-    store = hub_cache.hub_cache() / "models--owner--tiny"
+    store = Path(os.environ["HF_HOME"]) / "hub" / "models--owner--tiny"
     blob = store / "blobs" / hashlib.sha256(content).hexdigest()
     blob.parent.mkdir(parents=True)
     blob.write_bytes(content)

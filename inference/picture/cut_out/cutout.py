@@ -30,7 +30,7 @@ def alpha_mask(picture: Picture) -> Mask:
     """
     if not picture.has_alpha:
         raise CutOutError(
-            f"{picture.name} has no transparent background; set Cut-out to Automatic or give a mask."
+            f"{picture.name} has no transparent background; set Cut-Out to Automatic or give a mask."
         )
     return picture.pixels[..., 3].astype(np.float32) / 255.0
 
@@ -183,7 +183,7 @@ def place_crop(crop: Mask, shape: tuple[int, int], x0: float, y0: float, side: f
 def _require_subject(solid: NDArray[np.generic]) -> None:
     if not solid.any():
         raise CutOutError(
-            "No subject was found in the picture; give a mask, or set Cut-out to None to use the "
+            "No subject was found in the picture; give a mask, or set Cut-Out to Whole Picture to use the "
             "whole picture."
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from dataclasses import replace
@@ -107,7 +108,9 @@ def _load_file(path: Path, max_side: int) -> Picture:
     is_turned = header.exif.orientation >= 5
     stored = (header.width, header.height)
     _note_scaling(notes, (stored[1], stored[0]) if is_turned else stored, pixels)
-    return replace(_finish(pixels, focal, name, notes), place=header.exif.place)
+    finished = _finish(pixels, focal, name, notes)
+    digest = hashlib.sha256(data).hexdigest()
+    return replace(finished, place=header.exif.place, sha256=digest)
 
 
 def _finish(pixels: NDArray[np.uint8], focal: float | None, name: str, notes: list[str]) -> Picture:

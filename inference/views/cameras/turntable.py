@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import PictureError
-from ..contracts import Lens, Photo, Pose, Solved, SparsePoints
+from ..contracts import Lens, Photo, Pose, Solved, SparsePoints, ViewsRequest
 
 FOV = math.radians(25.0)  # of unknown cameras: views of a thing from its sides are nearly parallel
 FILL = 0.9  # assumed share of the picture's height between the thing's outermost points
+TAKEN_AS_SIDES = "The pictures do not overlap, so they were taken for views from the sides that they are named after."
 _SIDES = {
     "front": 0.0,
     "right": 90.0,
@@ -27,7 +28,7 @@ def turntable(photos: Sequence[Photo], step: float | None = None, elevation: flo
 
     Pictures named after a side (front, left, back, right) stand there, with right as in Blender's
     view of that name; otherwise the pictures are equal steps of one full turn, in the order front,
-    left, back, right.
+    left, back, right, beginning with the first picture unless one is named after a side.
     All cameras see the thing at the same size: each picture's mask is scaled and centred to agree.
 
     Args:
@@ -63,19 +64,39 @@ def turntable(photos: Sequence[Photo], step: float | None = None, elevation: flo
         matrix[:3, 3] = -distance * ahead
         lens = Lens(width, height, focal, focal, *middle)
         poses[photo.name] = Pose(lens, matrix)
-    up = np.array([0.0, -1.0, 0.0])
-    return Solved(poses, SparsePoints.empty(), {}, up, False, "turntable")
+    up, front = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    return Solved(poses, SparsePoints.empty(), {}, up, False, "turntable", ahead=front)
+
+
+def may_be_sides(request: ViewsRequest, photos: Sequence[Photo]) -> bool:
+    """Whether pictures whose cameras cannot be found are views from a thing's sides.
+
+    That is when each is named after another side, the front among them. Two are not enough: a left
+    and a right picture are as often those of one's eyes.
+    """
+    is_open = request.cameras == "auto" and not request.known
+    is_thing = request.kind != "place" and request.masks == "auto"
+    named = [_angle_in_name(photo.name) for photo in photos]
+    are_sides = None not in named and 3 <= len(photos) == len(set(named)) and 0.0 in named
+    return is_open and is_thing and are_sides
 
 
 def _angles(photos: Sequence[Photo], step: float | None) -> list[float]:
     """Degrees around the vertical for each picture: 0 in front, 90 at the front view's right."""
-    if step is not None:
-        return [-math.degrees(step) * index for index in range(len(photos))]
     named = [_angle_in_name(photo.name) for photo in photos]
     given = [angle for angle in named if angle is not None]
-    if len(given) == len(photos) and len(set(given)) == len(given):
+    if step is None and len(given) == len(photos) and len(set(given)) == len(given):
         return given
-    return [-360.0 * index / len(photos) for index in range(len(photos))]
+    apart = 360.0 / len(photos) if step is None else math.degrees(step)
+    steps = [-apart * index for index in range(len(photos))]
+    # One name tells where the turn begins; a word in many names says nothing.
+    sides = [
+        (side, at)
+        for side, at in zip(named, steps, strict=True)
+        if side is not None and given.count(side) == 1
+    ]
+    first = next((side - at for side, at in sorted(sides)), 0.0)
+    return [first + at for at in steps]
 
 
 def _angle_in_name(name: str) -> float | None:

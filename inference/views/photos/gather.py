@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...contracts import Picture, PictureFile, PicturePixels
 from ...errors import PictureError
+from ...naming import shown
 from ...picture.cut_out.cutout import resize_mask
 from ...picture.files.load import load_picture
 from ...picture.intrinsics import focal_from_fov
@@ -66,13 +67,15 @@ def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
     Raises:
         PictureError: When there is nothing that can be read.
     """
-    found = find([entry for entry in request.inputs if isinstance(entry, Path)])
+    files = [entry for entry in request.inputs if isinstance(entry, Path)]
+    found = find(files, request.ignored)
     given = [entry for entry in request.inputs if isinstance(entry, PicturePixels)]
     statuses: dict[str, PictureStatus] = {}
     for path in found.unreadable:
         kind = path.suffix[1:].upper()
-        sentence = f"{path.name} is a {kind} file, which cannot be read: convert it to JPEG."
-        statuses[path.name] = PictureStatus(path.name, False, sentence)
+        name = shown(path.name)
+        sentence = f"{name} is a {kind} file, which cannot be read: convert it to JPEG."
+        statuses[name] = PictureStatus(name, False, sentence)
     if not found.photos and not found.videos and not given and statuses:
         raise PictureError(next(iter(statuses.values())).sentence)
     if not found.photos and not found.videos and not given:
@@ -107,13 +110,14 @@ def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
         try:
             frames, remarks = pick_frames(path, request.max_frames, side, share)
         except PictureError as error:
-            statuses[path.name] = PictureStatus(path.name, False, str(error))
+            name = shown(path.name)
+            statuses[name] = PictureStatus(name, False, str(error))
             continue
         notes += remarks
         focal = _given_focal(request, frames[0].pixels.shape[1]) if frames else None
         photos += [
             Photo(
-                f"{path.stem} {frame.seconds:07.2f} s",
+                f"{shown(path.stem)} {frame.seconds:07.2f} s",
                 frame.pixels,
                 None,
                 focal,
@@ -157,15 +161,16 @@ def gather_known(request: ViewsRequest, report: Callable[[float], None]) -> Gath
 def known_name(request: ViewsRequest, index: int) -> str:
     """The unique name of the picture of a known camera."""
     source = request.known[index].picture
-    return f"{index + 1:03d} {source.name}"
+    return f"{index + 1:03d} {shown(source.name)}"
 
 
-def find(inputs: Sequence[Path]) -> _Found:
+def find(inputs: Sequence[Path], ignored: frozenset[Path] = frozenset()) -> _Found:
     """Sort out files and folders; nothing is opened.
 
     Pictures of a folder come in natural order (2 before 10). A folder without pictures of its own
     may have them in a sub-folder with a usual name, as reconstructions do, or else anywhere below.
-    Files that are masks of other files are taken as those.
+    Files that are masks of other files are taken as those. Files of folders that are ``ignored``
+    are passed over.
     """
     photos: list[Path] = []
     videos: list[Path] = []
@@ -175,12 +180,12 @@ def find(inputs: Sequence[Path]) -> _Found:
     for entry in inputs:
         if entry.is_dir():
             folder = folder or entry
-            inside = _files_of(entry)
+            inside = _files_of(entry, ignored)
             if not any(_is_photo(path) or _is_video(path) for path in inside):
                 for name in PICTURE_FOLDERS:
-                    inside += _files_of(entry / name)
+                    inside += _files_of(entry / name, ignored)
             if not any(_is_photo(path) or _is_video(path) for path in inside):
-                inside += _files_below(entry)
+                inside += _files_below(entry, ignored)
             photos += [path for path in inside if _is_photo(path)]
             videos += [path for path in inside if _is_video(path)]
             passed += [path for path in inside if path.suffix.lower() in UNREADABLE_SUFFIXES]
@@ -211,21 +216,22 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _files_of(folder: Path) -> list[Path]:
+def _files_of(folder: Path, ignored: frozenset[Path] = frozenset()) -> list[Path]:
     if not folder.is_dir():
         return []
     files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    files = [path for path in files if path not in ignored]
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
-def _files_below(folder: Path, level: int = 1) -> list[Path]:
+def _files_below(folder: Path, ignored: frozenset[Path], level: int = 1) -> list[Path]:
     """Files of all sub-folders but those of masks, as memory cards have them."""
     files: list[Path] = []
     inside = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     for place in sorted(inside, key=lambda path: natural_key(path.name)):
         if place.name.casefold() not in MASK_FOLDERS:
-            files += _files_of(place)
-            files += _files_below(place, level + 1) if level < DEEPEST else []
+            files += _files_of(place, ignored)
+            files += _files_below(place, ignored, level + 1) if level < DEEPEST else []
     return files
 
 
@@ -270,9 +276,9 @@ def _mask_key(photo: Path) -> str:
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
-    names = [path.name for path in paths]
+    names = [shown(path.name) for path in paths]
     return [
-        f"{path.parent.name}/{name}" if names.count(name) > 1 else name
+        f"{shown(path.parent.name)}/{name}" if names.count(name) > 1 else name
         for path, name in zip(paths, names, strict=True)
     ]
 

@@ -113,8 +113,9 @@ def find_setting(views: Sequence[View], solved: Solved, kind: Kind, seed: int) -
         floor = up_of_floor(points, up, seed, PLACE_FLOOR)
     if floor is not None and solved.up is None:
         up = floor[0]
-    # Look at the subject as the first picture does: it becomes the front.
-    rotation = rotation_to_upright(up, positions_and_axes(views)[1][0])
+    # Look at the subject as the first picture does, unless another one is named: that is the front.
+    ahead = positions_and_axes(views)[1][0] if solved.ahead is None else solved.ahead
+    rotation = rotation_to_upright(up, ahead)
     if solved.keeps_world:
         rotation = np.eye(3)
     elif not is_object:

@@ -1,0 +1,1 @@
+"""What the artist sees of a run in the window: where its result arrives, and how far it has come."""

@@ -1,0 +1,1 @@
+"""What is acted out in the window; ``driver.py`` lists it."""
