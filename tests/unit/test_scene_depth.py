@@ -70,7 +70,7 @@ class SeesPoints(Sees):
 
 
 def asked(kind: str, fine_side: int, depth: np.ndarray, tick=lambda: None, max_side=None):
-    network = SeesDepth() if kind == "depth_anything_3" else SeesPoints()
+    network = SeesDepth() if kind == "depth.depth_anything_3" else SeesPoints()
     found = LOOKS[kind](network, Look(picture(depth), 1.0, max_side, fine_side, tick))
     return found.depth, network.shapes
 
@@ -84,7 +84,7 @@ def contrast(depth: np.ndarray) -> float:
     )
 
 
-@pytest.mark.parametrize("kind", ["depth_anything_3", "moge"])
+@pytest.mark.parametrize("kind", ["depth.depth_anything_3", "depth.moge"])
 def test_thin_things_become_sharper_and_the_whole_stays(kind: str) -> None:
     true = truth()
     whole, _ = asked(kind, 0, true)
@@ -103,7 +103,7 @@ def test_thin_things_become_sharper_and_the_whole_stays(kind: str) -> None:
 def test_tiles_leave_no_seams() -> None:
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     true = 3 + 9 * (1 - rows / HEIGHT) + 0.5 * np.sin(columns / 130)
-    fine, _ = asked("depth_anything_3", 1024, true)
+    fine, _ = asked("depth.depth_anything_3", 1024, true)
     step = np.abs(np.diff(np.log(fine / true), axis=1))
     borders = [s + e for s in tile_starts(WIDTH, 504) for e in (0, 503) if 2 < s + e < WIDTH - 3]
     assert borders
@@ -115,12 +115,12 @@ def test_tiles_leave_no_seams() -> None:
 def test_sky_stays_sky() -> None:
     true = truth()
     true[:120] = 1.0  # its logarithm is 0, which the stand-ins take for sky
-    fine, _ = asked("moge", 1024, true)
+    fine, _ = asked("depth.moge", 1024, true)
     assert fine[:110].min() > 1.1 * np.percentile(fine[130:], 99)
     assert fine[:110].max() == fine[:110].min()
 
 
-@pytest.mark.parametrize("kind", ["depth_anything_3", "moge"])
+@pytest.mark.parametrize("kind", ["depth.depth_anything_3", "depth.moge"])
 def test_small_pictures_and_short_memory_take_one_look(kind: str) -> None:
     true = truth()
     small = cv2.resize(true, (400, 258), interpolation=cv2.INTER_AREA)
@@ -143,11 +143,11 @@ def test_tiles_can_be_cancelled() -> None:
             raise RunCancelled
 
     with pytest.raises(RunCancelled):
-        asked("moge", 1024, truth(), stop)
+        asked("depth.moge", 1024, truth(), stop)
     assert len(calls) == 4
 
 
-@pytest.mark.parametrize("kind", ["depth_anything_3", "moge", "depth_anything"])
+@pytest.mark.parametrize("kind", ["depth.depth_anything_3", "depth.moge", "depth_anything"])
 def test_impossible_depth_is_kept_within_reason(kind: str) -> None:
     class Wild:
         """Says zero, infinity and nonsense among depth."""
