@@ -23,6 +23,8 @@ from typing import Any
 
 # Packages whose __init__.py would import everything there is.
 _BARE = ("timm", "timm.models", "timm.data")
+# Where timm would fetch weights; it imports huggingface_hub. Ours come by ``hub``.
+_FETCHING = "timm.models._hub"
 # What a torchvision says that does not fit the installed PyTorch: one of these, by its age and system.
 _BROKEN = (ImportError, RuntimeError, AttributeError, OSError)
 
@@ -39,17 +41,18 @@ def timm_module(name: str) -> Any:
     Raises:
         ModuleNotFoundError: timm is not installed; the error's ``name`` says so.
     """
-    if "timm" in sys.modules:  # another add-on has the whole of it in memory
-        return importlib.import_module(f"timm.{name}")
-    spec = importlib.util.find_spec("timm")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("No module named 'timm'", name="timm")
-    with _lock, torchvision_or_stand_in():
-        try:
-            return _alone(f"timm.{name}", Path(spec.origin).parent)
-        except (ImportError, AttributeError):
-            # Another version of timm, in which that module needs more of its packages.
+    with _lock:
+        if "timm" in sys.modules:  # another add-on has the whole of it in memory
             return importlib.import_module(f"timm.{name}")
+        spec = importlib.util.find_spec("timm")
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError("No module named 'timm'", name="timm")
+        with torchvision_or_stand_in():
+            try:
+                return _alone(f"timm.{name}", Path(spec.origin).parent)
+            except (ImportError, AttributeError):
+                # Another version of timm, in which that module needs more of its packages.
+                return importlib.import_module(f"timm.{name}")
 
 
 def _alone(name: str, folder: Path) -> ModuleType:
@@ -58,12 +61,11 @@ def _alone(name: str, folder: Path) -> ModuleType:
     try:
         if not _loaded:
             _add_bare_packages(folder)
-        return importlib.import_module(name)
+        found = importlib.import_module(name)
+        _loaded.update((k, module) for k, module in sys.modules.items() if _belongs(k, "timm"))
+        return found
     finally:
-        ours = {key: module for key, module in sys.modules.items() if _belongs(key, "timm")}
-        for key in ours:
-            del sys.modules[key]
-        _loaded.update(ours)
+        _forget("timm", set())
 
 
 def _add_bare_packages(folder: Path) -> None:
@@ -78,6 +80,7 @@ def _add_bare_packages(folder: Path) -> None:
     vars(sys.modules["timm"])["__version__"] = version.__version__
     known = {key: value for key, value in vars(constants).items() if not key.startswith("_")}
     vars(sys.modules["timm.data"]).update(known)
+    sys.modules[_FETCHING] = _EmptyModule(_FETCHING)
 
 
 @contextmanager
