@@ -117,13 +117,16 @@ test-bpy-others: $(other_venvs:=/.ready)
 parity: $(VENV)/.ready-parity
 	$(py) -m pytest -q tests/parity $(FLAGS)
 
-# The window ring makes a Debian with Blender in TRIXIE and keeps it between runs. Debian has no huggingface_hub.
+# The window ring makes a Debian with Blender in TRIXIE and keeps it between runs. Debian has no huggingface_hub
+# and no timm, whose other dependencies it has or nothing here needs.
 TRIXIE ?= $(BUILD)/trixie
 trixie_packages := $(TRIXIE)/usr/local/lib/python3.13/dist-packages
 gui: $(VENV)/.ready-test
 	tests/gui/box.sh "$(TRIXIE)" true
 	test -d "$(trixie_packages)/huggingface_hub" || $(pip) --quiet --target "$(trixie_packages)" \
 	    --only-binary :all: --python-version 3.13 --constraint wheels/requirements.txt huggingface-hub
+	test -d "$(trixie_packages)/timm" || $(pip) --quiet --target "$(trixie_packages)" --no-deps \
+	    --only-binary :all: --python-version 3.13 --constraint wheels/requirements.txt timm pillow
 	IMAGE_TO_MESH_CHROOT="$(abspath $(TRIXIE))" $(py) -m pytest -q -m gui tests/gui $(FLAGS)
 
 # What our networks are compared with is needed for the table of networks.

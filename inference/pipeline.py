@@ -143,7 +143,7 @@ def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
     from .engines.object import build_object
 
     steps.stage("Reading the picture")
-    kept = unpack(request.archive)
+    kept = unpack(request.archive, request.texture_size)
     result = build_object(
         kept.observation,
         request.detail,

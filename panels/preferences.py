@@ -11,9 +11,9 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..inference.contracts import Failed, Progress
 from ..inference.hub import weights
-from ..inference.hub.catalogue import TASKS, ModelEntry, models_for
+from ..inference.hub.catalogue import CATALOGUE, TASKS, ModelEntry, models_for
 from ..inference.machine.memory import device_words, likely_memory
-from ..inference.networks.choice import recommended
+from ..inference.networks.choice import lacks_package, recommended
 from ..operators import session
 from ..operators.options import DEVICES
 from ..operators.preferences import (
@@ -123,6 +123,9 @@ def _draw_models(layout: bpy.types.UILayout) -> None:
         layout.label(text=refusal, icon="INTERNET_OFFLINE")
     if importlib.util.find_spec(DOWNLOADER) is None:
         text = f"Download needs the Python package {DOWNLOADER}, which the full zip brings; Use File does not"
+        layout.label(text=text, icon="INFO")
+    for package in sorted({entry.package for entry in CATALOGUE if lacks_package(entry)}):
+        text = f"Most models need the Python package {package}, which the full zip brings"
         layout.label(text=text, icon="INFO")
     event = session.last_event
     if isinstance(event, Failed) and "model" in session.last_settings:

@@ -27,8 +27,11 @@ PIP_PLATFORMS = {
 # Blender's own Python has these; a second numpy in the same process breaks Blender.
 IN_BLENDER = frozenset({"numpy", "requests", "certifi", "idna", "urllib3", "charset-normalizer"})
 # What some packages name but nothing here imports at run time: installers, the parts of huggingface_hub and
-# httpx2 for terminals and asynchronous programs, and Xet (see requirements.txt).
-NOT_IMPORTED = frozenset({"setuptools", "pip", "anyio", "click", "hf-xet", "packaging"})
+# httpx2 for terminals and asynchronous programs, Xet (see requirements.txt), and torchvision, of which the
+# networks that timm gives run nothing.
+NOT_IMPORTED = frozenset(
+    {"setuptools", "pip", "anyio", "click", "hf-xet", "packaging", "torchvision"}
+)
 
 
 class FetchError(Exception):

@@ -66,6 +66,7 @@ class ModelEntry:
         files: At least one; the main one first.
         licence: SPDX identifier of the weights' licence.
         module: The network's module in ``inference.models``.
+        package: The Python package that it needs beside PyTorch, or empty.
         gpu_mb: Graphics memory it needs, megabytes.
         cpu_mb: Main memory it needs on the processor, megabytes.
         revision: The hub's commit, or None: see the module's docstring.
@@ -87,6 +88,7 @@ class ModelEntry:
     module: str
     gpu_mb: int
     cpu_mb: int
+    package: str = ""
     revision: str | None = None
     source: Source = "safetensors"
     config: tuple[tuple[str, object], ...] = ()

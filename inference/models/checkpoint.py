@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn.init import normal_
+from torch.overrides import TorchFunctionMode
 
 from ..errors import WeightsError
+from ..stopping import chance_to_stop
+from .stoppable import let_stop
 
 Net = TypeVar("Net", bound=nn.Module)
+
+# What drawing initial weights does in place.
+DRAWING = frozenset(
+    getattr(torch.Tensor, name)
+    for name in ("normal_", "uniform_", "erfinv_", "mul_", "add_", "clamp_", "fill_", "zero_")
+) | {normal_}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,29 @@ def read(path: Path) -> Checkpoint:
 
 def build(make: Callable[[], Net]) -> Net:
     """Make a network without memory for its weights; ``take_on`` brings them."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return make()
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves initial weights alone, which have no memory yet.
+
+    For some of these steps on tensors without memory PyTorch imports its compiler: 80 MB and a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in DRAWING:
+            weight = args[0] if args else kwargs["tensor"]
+            if weight.is_meta:
+                return weight
+        return func(*args, **kwargs)
 
 
 def take_on(
@@ -83,6 +114,7 @@ def take_on(
         )
     ready: dict[str, Tensor] = {}
     for key, value in state.items():
+        chance_to_stop()
         value = value.to(device, dtype if value.is_floating_point() else None)
         if value.ndim == 4 and min(value.shape[2:]) > 1:
             # Convolutions run faster on channels-last tensors, on processors and cards alike.
@@ -90,3 +122,4 @@ def take_on(
         ready[key] = value
     net.load_state_dict(ready, assign=True)
     net.eval().requires_grad_(False)
+    let_stop(net)

@@ -6,6 +6,7 @@ replaced by something else; Auto takes the best that is installed, fits and may 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -93,7 +94,18 @@ def choose(
             f"{entry.label} is not installed: download it in the preferences, or choose another model.",
             is_possible=False,
         )
+    if lacks_package(entry):
+        return Choice(
+            None,
+            f"{_needs_package(entry)}: install that zip, or choose another model.",
+            is_possible=False,
+        )
     return Choice(wanted, f"{entry.label} runs: you chose it{_warning(entry, memory)}.")
+
+
+def lacks_package(entry: ModelEntry) -> bool:
+    """Whether a Python package that a model needs is not installed; looks without importing it."""
+    return bool(entry.package) and importlib.util.find_spec(entry.package) is None
 
 
 def choose_all(
@@ -150,6 +162,10 @@ def _auto(task: Task, installed: Collection[str], memory: Memory) -> Choice:
             None,
             f"{BUILT_IN[task]}: Auto leaves out {there[0].label}, whose licence forbids commercial use.",
         )
+    ready = [entry for entry in free if not lacks_package(entry)]
+    if not ready:
+        return Choice(None, f"{BUILT_IN[task]}: {_needs_package(free[0])}.")
+    free = ready
     fitting = [entry for entry in free if _fits(entry, memory)]
     if not fitting:
         return Choice(None, f"{BUILT_IN[task]}: {_why_not(free[0], memory)}.")
@@ -186,6 +202,10 @@ def _why_not(entry: ModelEntry, memory: Memory) -> str:
         f"{entry.label} needs {entry.gpu_mb / 1000:.1f} GB of graphics memory, and"
         f" {(memory.graphics or 0.0) / 1000:.1f} GB are free"
     )
+
+
+def _needs_package(entry: ModelEntry) -> str:
+    return f"{entry.label} needs the Python package {entry.package}, which the full zip brings"
 
 
 def _warning(entry: ModelEntry, memory: Memory) -> str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from ..errors import MissingPackage, OutOfMemory
 from ..machine.memory import is_out_of_memory
 
+# Packages that are installed under another name than they are imported by.
+INSTALLED_AS = {"PIL": "Pillow"}
 NO_MAIN_MEMORY = "The computer ran out of memory: choose a lower Detail or a smaller picture."
 
 
@@ -21,7 +23,7 @@ def translated_failures() -> Iterator[None]:
         if package == (__package__ or "").partition(".")[0]:
             raise  # one of our own modules: a bug, not a missing package
         raise MissingPackage(
-            f"The Python package {package} is missing: install the full Image to Mesh zip for your"
+            f"The Python package {INSTALLED_AS.get(package, package)} is missing: install the full Image to Mesh zip for your"
             " system, which brings it along (see the README)."
         ) from error
     except MemoryError as error:

@@ -42,5 +42,5 @@ def test_timm_agrees(
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         expected = reference.forward_features(image)
-        got = ours.forward_features(image, [11])[0]
+        got = ours.forward_taps(image, [11])[0]
     assert difference(got, expected) < 1e-4

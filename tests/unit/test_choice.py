@@ -1,5 +1,7 @@
 """Which network runs at a stage, and what the artist reads about it."""
 
+import sys
+
 import pytest
 from image_to_mesh.inference.hub.catalogue import CATALOGUE, TASKS, Task, models_for
 from image_to_mesh.inference.machine.memory import Memory
@@ -56,6 +58,19 @@ def test_auto_never_takes_a_non_commercial_model():
     assert choose("depth", "auto", paid | {"depth-anything-v2-small"}, CARD).model == (
         "depth-anything-v2-small"
     )
+
+
+def test_without_its_package_a_model_is_passed_over_or_says_what_to_install(monkeypatch):
+    needs = "BiRefNet needs the Python package timm, which the full zip brings"
+    assert choose("cut-out", "auto", {"birefnet"}, CARD).model == "birefnet"
+    monkeypatch.setitem(sys.modules, "timm", None)
+    alone = choose("cut-out", "auto", {"birefnet"}, CARD)
+    assert (alone.model, alone.is_possible) == (None, True)
+    assert alone.sentence == f"{BUILT_IN['cut-out']}: {needs}."
+    assert choose("cut-out", "auto", {"birefnet", "isnet"}, CARD).model == "isnet"
+    chosen = choose("cut-out", "birefnet", {"birefnet"}, CARD)
+    assert (chosen.model, chosen.is_possible) == (None, False)
+    assert chosen.sentence == f"{needs}: install that zip, or choose another model."
 
 
 def test_auto_looks_at_the_picture():

@@ -21,6 +21,7 @@ FORBIDDEN = {
     "inference/contracts.py": BLENDER | HEAVY,
     "inference/naming.py": BLENDER | HEAVY | {"numpy"},
     "inference/errors.py": BLENDER | HEAVY | {"numpy"},
+    "inference/stopping.py": BLENDER | HEAVY | {"numpy"},
     "inference/running/job.py": BLENDER | HEAVY | {"numpy"},
     "inference/running/cost.py": BLENDER | HEAVY | {"numpy"},
     "inference/hub/catalogue.py": BLENDER | HEAVY | {"numpy"},
@@ -39,6 +40,7 @@ FORBIDDEN = {
 ROOMS = (
     "inference/naming",
     "inference/errors",
+    "inference/stopping",
     "inference/contracts",
     "inference/image",
     "inference/camera",

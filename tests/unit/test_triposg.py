@@ -99,7 +99,7 @@ def test_the_decoded_solid_is_the_authors_negated(decoder, golden):
 
 
 def test_the_pictures_tokens_are_the_authors(encoder, golden):
-    tokens = encoder.forward_features(seeded_noise(4, 1, 3, 224, 224), [1])[0]
+    tokens = encoder.forward_taps(seeded_noise(4, 1, 3, 224, 224), [1])[0]
     assert relative(tokens, golden["tokens"]) < 1e-5
 
 

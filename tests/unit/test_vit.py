@@ -55,7 +55,7 @@ def test_blocks_compute_what_the_paper_says() -> None:
     net = small()
     images = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        got = net.forward_features(images, [2])[0]
+        got = net.forward_taps(images, [2])[0]
         expected = restated(net, net.embed(images).double())
     assert got.shape == (2, 1 + 3 * 5, 24)
     assert torch.allclose(got.double(), expected, atol=1e-4)
@@ -71,8 +71,8 @@ def test_taps_come_in_order_and_later_blocks_do_not_run() -> None:
         reports += 1
 
     with torch.inference_mode():
-        first, second = net.forward_features(images, [0, 1], report)
-        both = net.forward_features(images, [0, 1, 2])
+        first, second = net.forward_taps(images, [0, 1], report)
+        both = net.forward_taps(images, [0, 1, 2])
     assert reports == 2
     assert torch.equal(first, both[0])
     assert torch.equal(second, both[1])
@@ -128,4 +128,4 @@ def test_cancelling_stops_between_blocks() -> None:
         raise RunCancelled
 
     with pytest.raises(RunCancelled):
-        small().forward_features(torch.zeros(1, 3, 8, 8), [2], report)
+        small().forward_taps(torch.zeros(1, 3, 8, 8), [2], report)

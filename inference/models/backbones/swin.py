@@ -1,80 +1,62 @@
 """The Swin transformer (Liu et al. 2021), first version, as a backbone for pictures of any size.
 
-Attention inside square windows; every second block shifts the windows by half their side. Names of
-the published checkpoints: ``patch_embed``, ``layers.N.blocks.M``, ``layers.N.downsample``,
-``norm0`` to ``norm3``.
+Attention inside square windows; every second block shifts the windows by half their side. timm gives
+the layers. Ours are three things. Maps are padded to whole windows before they are shifted, as the
+networks built on Swin were trained; timm shifts first, which changes every map whose sides are no
+multiple of the window's. Only windows that a seam divides get a mask; timm writes one out for every
+window. And every layer's output is given, behind a norm of its own, under the names of the published
+checkpoints: ``patch_embed``, ``layers.N.blocks.M``, ``layers.N.downsample``, ``norm0`` to ``norm3``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ..matte import Report
+from .timm_parts import timm_module
+
+if TYPE_CHECKING:
+    from timm.layers import Mlp, PatchEmbed
+    from timm.models.swin_transformer import PatchMerging, get_relative_position_index
+    from timm.models.swin_transformer import WindowAttention as TimmWindowAttention
+else:
+    _timm = timm_module("models.swin_transformer")
+    Mlp, PatchEmbed, PatchMerging = _timm.Mlp, _timm.PatchEmbed, _timm.PatchMerging
+    TimmWindowAttention = _timm.WindowAttention
+    get_relative_position_index = _timm.get_relative_position_index
 
 PATCH = 4
 MLP_RATIO = 4
+ALL, INNER, LAST = slice(None), slice(0, -1), slice(-1, None)
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(TimmWindowAttention):
     """Attention among the places of a window, with a learned bias for each relative place."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
-        super().__init__()
-        self.heads, self.window = heads, window
-        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        super().__init__(width, heads, window_size=window)
+        self.fused_attn = True  # timm would write out the weights of all windows
 
-    def forward(self, x: Tensor, shift: int) -> Tensor:
-        """Mix (B, rows, columns, N, C) windows of N places.
-
-        After a shift the last row and column of windows hold pieces from opposite sides of the
-        picture, which must not see each other. All windows of a kind share one bias.
-        """
-        batch, rows, columns, places, width = x.shape
-        index = relative_places(self.window).to(x.device)
-        bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None].to(x.dtype)
-        qkv = self.qkv(x).view(batch, rows, columns, places, 3, self.heads, width // self.heads)
-        if shift == 0:
-            return self.proj(self._attend(qkv.flatten(0, 2), bias).view(x.shape))
-        mixed = torch.empty_like(x)
-        is_last_row, is_last_column = seams(self.window, shift, x.device)
-        inner, last = slice(0, -1), slice(-1, None)
-        for part_rows, rows_differ in ((inner, None), (last, is_last_row)):
-            for part_columns, columns_differ in ((inner, None), (last, is_last_column)):
-                part = qkv[:, part_rows, part_columns]
-                if part.numel() == 0:
-                    continue
-                limited = bias
-                for differ in (rows_differ, columns_differ):
-                    if differ is not None:
-                        limited = limited.masked_fill(differ, float("-inf"))
-                target = mixed[:, part_rows, part_columns]
-                target.copy_(self._attend(part.flatten(0, 2), limited).view(target.shape))
-        return self.proj(mixed)
-
-    def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return mixed.transpose(1, 2).flatten(2)
-
-
-class Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, MLP_RATIO * width)
-        self.fc2 = nn.Linear(MLP_RATIO * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+    def _init_buffers(self) -> None:
+        """What timm calls for the table's rows: numbers in memory even where weights have none yet."""
+        self.relative_position_index = relative_places(self.window_size[0])
 
 
 class Block(nn.Module):
-    """Window attention and an MLP, both beside an identity."""
+    """Window attention and a perceptron, both beside an identity.
+
+    Args:
+        width: Channels.
+        heads: Divides ``width``.
+        window: Side of a window in places.
+        shift: How far windows are shifted down and to the right.
+    """
 
     def __init__(self, width: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
@@ -82,7 +64,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, heads, window)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width)
+        self.mlp = Mlp(width, MLP_RATIO * width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
@@ -97,40 +79,35 @@ class Block(nn.Module):
         if shift:
             x = x.roll((-shift, -shift), dims=(1, 2))
         windows = x.view(batch, rows, side, columns, side, channels).transpose(2, 3)
-        windows = windows.reshape(batch, rows, columns, side * side, channels)
-        windows = self.attn(windows, shift).view(batch, rows, columns, side, side, channels)
-        x = windows.transpose(2, 3).reshape(batch, rows * side, columns * side, channels)
+        mixed = torch.empty(windows.shape, dtype=x.dtype, device=x.device)
+        for part, mask in self._parts(x):
+            some = windows[part]
+            if some.numel():
+                places = some.reshape(-1, side * side, channels)
+                mixed[part] = self.attn(places, mask).view(some.shape)
+        x = mixed.transpose(2, 3).reshape(batch, rows * side, columns * side, channels)
         if shift:
             x = x.roll((shift, shift), dims=(1, 2))
         return x[:, :height, :width]
 
+    def _parts(self, like: Tensor) -> Iterator[tuple[tuple[slice, slice, slice], Tensor | None]]:
+        """Parts of (B, rows, columns) windows, and the (1, N, N) mask of each one's N places.
 
-class PatchMerging(nn.Module):
-    """Halve the resolution: four neighbours become one place of twice the width."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * width)
-        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        neighbours = (x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2])
-        return self.reduction(self.norm(torch.cat(neighbours, dim=-1)))
-
-
-class PatchEmbed(nn.Module):
-    """One place for each square of 4 x 4 pixels."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, PATCH, stride=PATCH)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, picture: Tensor) -> Tensor:
-        height, width = picture.shape[2:]
-        picture = F.pad(picture, (0, -width % PATCH, 0, -height % PATCH))
-        return self.norm(self.proj(picture).permute(0, 2, 3, 1))
+        After a shift the last row and column of windows hold pieces from opposite sides of the
+        picture, which must not see each other.
+        """
+        if not self.shift:
+            yield (ALL, ALL, ALL), None
+            return
+        in_last_row, in_last_column = seams(self.window, self.shift, like.device)
+        yield (ALL, INNER, INNER), None
+        for rows, columns, differ in (
+            (LAST, INNER, in_last_row),
+            (INNER, LAST, in_last_column),
+            (LAST, LAST, in_last_row | in_last_column),
+        ):
+            mask = torch.zeros(differ.shape, dtype=like.dtype, device=like.device)
+            yield (ALL, rows, columns), mask.masked_fill_(differ, float("-inf"))[None]
 
 
 class Layer(nn.Module):
@@ -158,7 +135,14 @@ class SwinTransformer(nn.Module):
         self, width: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int
     ) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(width)
+        self.patch_embed = PatchEmbed(
+            img_size=None,
+            patch_size=PATCH,
+            embed_dim=width,
+            norm_layer=nn.LayerNorm,
+            output_fmt="NHWC",
+            dynamic_img_pad=True,
+        )
         self.layers = nn.ModuleList(
             Layer(width * 2**index, depth, count, window, index == len(depths) - 1)
             for index, (depth, count) in enumerate(zip(depths, heads, strict=True))
@@ -184,11 +168,8 @@ class SwinTransformer(nn.Module):
 @lru_cache(maxsize=4)
 def relative_places(window: int) -> Tensor:
     """Give the (N, N) row of the bias table for each pair of a window's N places."""
-    steps = torch.arange(window)
-    rows, columns = (axis.flatten() for axis in torch.meshgrid(steps, steps, indexing="ij"))
-    down = rows[:, None] - rows + window - 1
-    across = columns[:, None] - columns + window - 1
-    return down * (2 * window - 1) + across
+    with torch.device("cpu"):
+        return get_relative_position_index(window, window)
 
 
 def seams(window: int, shift: int, device: torch.device) -> tuple[Tensor, Tensor]:

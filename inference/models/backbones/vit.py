@@ -1,100 +1,61 @@
 """The plain vision transformer (Dosovitskiy et al. 2021) that several networks are built on.
 
-Parameters carry timm's names, which DINO, DINOv2 and what was trained on top of them share after
-each network's own prefix is taken off.
+timm gives the layers, whose names DINO, DINOv2 and what was trained on top of them share after each
+network's own prefix is taken off. Ours are the position embedding for pictures of any shape, which the
+published networks resample by another rule than timm, and the outputs of several blocks at once with a
+call before each block at which a run can be cancelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .timm_parts import timm_module
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import Attention, Block
+    from timm.models.vision_transformer import VisionTransformer as TimmTransformer
+else:
+    _timm = timm_module("models.vision_transformer")
+    Attention, Block, TimmTransformer = _timm.Attention, _timm.Block, _timm.VisionTransformer
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-
-class PatchEmbed(nn.Module):
-    """Cut a picture into square patches and make each one a token."""
-
-    def __init__(self, patch: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch, stride=patch)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, h * patch, w * patch) -> (B, h * w, width), row by row."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Attention",
+    "VisionTransformer",
+    "VitBlock",
+    "token_map",
+]
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention with one matrix for queries, keys and values."""
+class VitBlock(Block):
+    """timm's block; a learned gain is applied where it is added, which saves a pass over memory."""
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
         """(B, N, width) -> (B, N, width)."""
-        q, k, v = self.split(x)
-        return self.merge(F.scaled_dot_product_attention(q, k, v))
-
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, heads, N, width / heads)."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
-
-    def merge(self, x: Tensor) -> Tensor:
-        """(B, heads, N, width / heads) -> (B, N, width), projected."""
-        return self.proj(x.transpose(1, 2).flatten(2))
-
-
-class Mlp(nn.Module):
-    """Two linear layers around an exact GELU."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
-class LayerScale(nn.Module):
-    """A learned gain per channel (Touvron et al. 2021)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(width))
-
-
-class Block(nn.Module):
-    """Attention and a perceptron, each beside an identity and behind a layer norm."""
-
-    def __init__(self, width: int, heads: int, has_layer_scale: bool, eps: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = Attention(width, heads)
-        self.ls1 = LayerScale(width) if has_layer_scale else None
-        self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = Mlp(width, 4 * width)
-        self.ls2 = LayerScale(width) if has_layer_scale else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = add_scaled(x, self.attn(self.norm1(x)), self.ls1)
+        x = add_scaled(x, self.attn(self.norm1(x), attn_mask, is_causal), self.ls1)
         return add_scaled(x, self.mlp(self.norm2(x)), self.ls2)
 
 
-def add_scaled(x: Tensor, change: Tensor, scale: LayerScale | None) -> Tensor:
-    """``x + gamma * change`` in one pass over memory."""
-    return x + change if scale is None else torch.addcmul(x, scale.gamma, change)
+def add_scaled(x: Tensor, change: Tensor, scale: nn.Module) -> Tensor:
+    """``x + gamma * change`` for timm's LayerScale, ``x + change`` where there is none."""
+    gamma = getattr(scale, "gamma", None)
+    return x + change if gamma is None else torch.addcmul(x, gamma, change)
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(TimmTransformer):
     """Tokens of a picture; the defaults are DINOv2 ViT-S/14 (Oquab et al. 2024)."""
 
     def __init__(
@@ -118,15 +79,20 @@ class VisionTransformer(nn.Module):
             layer_scale: Whether blocks have ``ls1`` and ``ls2``.
             eps: Of every layer norm.
         """
-        super().__init__()
-        self.patch = patch
-        self.width = width
+        super().__init__(
+            img_size=grid * patch,
+            patch_size=patch,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            num_classes=0,
+            global_pool="",
+            dynamic_img_size=True,
+            init_values=1.0 if layer_scale else None,
+            norm_layer=partial(nn.LayerNorm, eps=eps),
+            block_fn=VitBlock,
+        )
         self.grid = grid
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid * grid, width))
-        self.patch_embed = PatchEmbed(patch, width)
-        self.blocks = nn.ModuleList(Block(width, heads, layer_scale, eps) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=eps)
 
     def embed(self, images: Tensor) -> Tensor:
         """Tokens before the first block.
@@ -137,10 +103,12 @@ class VisionTransformer(nn.Module):
         Returns:
             (B, 1 + h * w, width): the class token, then the patches row by row.
         """
-        rows, columns = (side // self.patch for side in images.shape[2:])
-        tokens = torch.cat(
-            [self.cls_token.expand(len(images), -1, -1), self.patch_embed(images)], 1
-        )
+        return self._pos_embed(self.patch_embed(images))
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        """What timm calls for this; x is (B, h, w, width)."""
+        rows, columns = x.shape[1:3]
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], 1)
         return tokens + self.positions(rows, columns).to(tokens.dtype)
 
     def positions(self, rows: int, columns: int) -> Tensor:
@@ -151,13 +119,17 @@ class VisionTransformer(nn.Module):
         """
         if rows == columns == self.grid:
             return self.pos_embed
-        square = self.pos_embed[:, 1:].float().unflatten(1, (self.grid, self.grid))
         factors = [(rows + 0.1) / self.grid, (columns + 0.1) / self.grid]
-        places = F.interpolate(square.permute(0, 3, 1, 2), scale_factor=factors, mode="bicubic")
+        return self.resampled(scale_factor=factors)
+
+    def resampled(self, **how: object) -> Tensor:
+        """Position embedding, its patches resampled as ``torch.nn.functional.interpolate`` is told."""
+        square = self.pos_embed[:, 1:].float().unflatten(1, (self.grid, self.grid))
+        places = F.interpolate(square.permute(0, 3, 1, 2), mode="bicubic", **how)
         places = places.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
         return torch.cat([self.pos_embed[:, :1], places], 1)
 
-    def forward_features(
+    def forward_taps(
         self,
         images: Tensor,
         taps: Sequence[int],

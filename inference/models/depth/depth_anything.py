@@ -93,7 +93,7 @@ class DepthAnythingNet(nn.Module):
             (B, 14 h, 14 w) before the last activation.
         """
         rows, columns = (side // PATCH for side in images.shape[2:])
-        tokens = self.pretrained.forward_features(images, self.taps, report)
+        tokens = self.pretrained.forward_taps(images, self.taps, report)
         return self.depth_head([t[:, 1:] for t in tokens], rows, columns, report)[:, 0]
 
 

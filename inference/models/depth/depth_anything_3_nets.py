@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from ..backbones.dpt import PATCH, DptHead
-from ..backbones.vit import Attention, Block, VisionTransformer, add_scaled
+from ..backbones.vit import Attention, VisionTransformer, VitBlock, add_scaled
 from .depth_anything import VARIANTS
 
 Report = Callable[[], None]
@@ -46,25 +47,35 @@ VIEW_VARIANTS = {
 
 
 class RotatedAttention(Attention):
-    """Attention with normalised queries and keys that are rotated by the token's place."""
+    """Attention with normalised queries and keys that are rotated by the token's place.
+
+    timm's own rotated attention pairs the halves of a head's channels; this network was trained with
+    pairs within each half, one half for rows and one for columns, and rotates the class token, too.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
-        super().__init__(width, heads)
-        self.q_norm = nn.LayerNorm(width // heads)
-        self.k_norm = nn.LayerNorm(width // heads)
+        super().__init__(width, heads, qkv_bias=True, qk_norm=True, norm_layer=nn.LayerNorm)
 
     def looked(self, x: Tensor, waves: Tensor) -> Tensor:
         """(B, N, width) -> (B, N, width); ``waves`` as from ``rotations``."""
-        q, k, v = self.split(x)
+        parts = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim))
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         q, k = rotated(self.q_norm(q), waves), rotated(self.k_norm(k), waves)
-        return self.merge(F.scaled_dot_product_attention(q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
-class ViewBlock(Block):
+class ViewBlock(VitBlock):
     """A block whose attention is rotated."""
 
     def __init__(self, width: int, heads: int, eps: float) -> None:
-        super().__init__(width, heads, has_layer_scale=True, eps=eps)
+        super().__init__(
+            width,
+            heads,
+            qkv_bias=True,
+            init_values=1.0,
+            norm_layer=partial(nn.LayerNorm, eps=eps),
+        )
         self.attn = RotatedAttention(width, heads)
 
     def looked(self, x: Tensor, waves: Tensor) -> Tensor:
@@ -252,6 +263,6 @@ class SkyNet(nn.Module):
         transformer = self.backbone.get_submodule("pretrained")
         assert isinstance(transformer, VisionTransformer)
         rows, columns = (side // PATCH for side in images.shape[2:])
-        tokens = transformer.forward_features(images, self.taps, report)
+        tokens = transformer.forward_taps(images, self.taps, report)
         depth, sky = self.head([t[:, 1:] for t in tokens], rows, columns, report).unbind(1)
         return depth.exp(), sky.relu()

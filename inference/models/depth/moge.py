@@ -149,7 +149,7 @@ class Encoder(nn.Module):
         # Scaling with antialiasing exists in full precision only.
         x = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
         x = ((x - self.image_mean) / self.image_std).to(self.backbone.cls_token.dtype)
-        found = self.backbone.forward_features(x, self.taps, report)
+        found = self.backbone.forward_taps(x, self.taps, report)
         total: Tensor | None = None
         for tokens, project in zip(found, self.output_projections, strict=True):
             assert isinstance(project, nn.Conv2d)

@@ -77,10 +77,7 @@ class PictureEncoder(VisionTransformer):
         """
         if rows == columns == self.grid:
             return self.pos_embed
-        square = self.pos_embed[:, 1:].float().unflatten(1, (self.grid, self.grid))
-        places = F.interpolate(square.permute(0, 3, 1, 2), (rows, columns), mode="bicubic")
-        places = places.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
-        return torch.cat([self.pos_embed[:, :1], places], 1)
+        return self.resampled(size=(rows, columns))
 
 
 class _TimeTokens(nn.Module):
@@ -409,7 +406,7 @@ class TripoSG:
             weight = self._encoder.cls_token
             tensor = tensor.to(weight.device, weight.dtype)
             last = len(self._encoder.blocks) - 1
-            return self._encoder.forward_features(tensor, [last], report)[0]
+            return self._encoder.forward_taps(tensor, [last], report)[0]
 
     def draw(
         self,

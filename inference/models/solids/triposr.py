@@ -90,7 +90,7 @@ class _PictureTokens(nn.Module):
 
     def forward(self, images: Tensor, report: Report) -> Tensor:
         """(B, 3, H, W) normalised for ImageNet -> (B, 1 + N, picture_width)."""
-        return self.model.forward_features(images, [len(self.model.blocks) - 1], report)[0]
+        return self.model.forward_taps(images, [len(self.model.blocks) - 1], report)[0]
 
 
 class _PlaneTokens(nn.Module):

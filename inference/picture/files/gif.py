@@ -1,8 +1,14 @@
-"""Decode the first frame of a GIF, which OpenCV's wheels cannot."""
+"""The first frame of a GIF. Pillow unpacks it: the OpenCV that accepts NumPy 1 reads no GIF.
+
+Only the frame's own data reach Pillow, as a GIF of nothing else whose size was checked. What a file can
+hold besides (comments, other frames, a frame larger than its canvas) is passed over here.
+"""
 
 from __future__ import annotations
 
+import io
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +16,35 @@ from numpy.typing import NDArray
 _EXTENSION = 0x21
 _GRAPHIC_CONTROL = 0xF9
 _IMAGE = 0x2C
-_INTERLACE = ((0, 8), (4, 8), (2, 4), (1, 2))
-_MAX_CODE_BITS = 12
-# Between two clear codes honest writers put at least one code that draws.
-_IDLE_CLEARS = 1000
+_INTERLACED = 0x40
 # A frame may be larger than the canvas, and a few kilobytes may claim four billion pixels.
 _MAX_FRAME_PIXELS = 1 << 24
+_MAX_BLOCKS = 1 << 19  # of 255 bytes in an honest file
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The first frame of a file.
+
+    Attributes:
+        left: Where it lies on the canvas, in pixels.
+        top: Likewise.
+        width: In pixels.
+        height: In pixels.
+        palette: (256, 4) uint8 RGBA.
+        packed: Its compressed colour indices, as they stand in the file.
+        is_interlaced: Whether rows are stored in four passes.
+        is_last: Whether no other frame follows.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    palette: NDArray[np.uint8]
+    packed: bytes
+    is_interlaced: bool
+    is_last: bool
 
 
 def decode_gif(data: bytes) -> tuple[NDArray[np.uint8], bool]:
@@ -32,43 +61,63 @@ def decode_gif(data: bytes) -> tuple[NDArray[np.uint8], bool]:
         ValueError: The data ends too early or is no GIF.
     """
     try:
-        return _decode(data)
+        width, height = struct.unpack_from("<HH", data, 6)
+        frame = _first_frame(data)
     except (struct.error, IndexError) as error:
         raise ValueError("the GIF ends before its first frame does") from error
+    pixels = frame.palette[_indices(frame)]
+    canvas = np.zeros((height, width, 4), np.uint8)
+    visible = pixels[: max(height - frame.top, 0), : max(width - frame.left, 0)]
+    rows, columns = visible.shape[:2]
+    canvas[frame.top : frame.top + rows, frame.left : frame.left + columns] = visible
+    return canvas, not frame.is_last
 
 
-def _decode(data: bytes) -> tuple[NDArray[np.uint8], bool]:
-    width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at = 13
-    shared_palette, at = _read_palette(data, at, flags)
-    clear_index = -1
-    while data[at] != _IMAGE:
+def _first_frame(data: bytes) -> _Frame:
+    palette, at = _read_palette(data, 13, data[10])
+    clear_index = None
+    for _ in range(_MAX_BLOCKS):
         if data[at] != _EXTENSION:
-            raise ValueError("the GIF has no frame")
+            break
         if data[at + 1] == _GRAPHIC_CONTROL and data[at + 3] & 1:
             clear_index = data[at + 6]
-        _, at = _read_blocks(data, at + 2)
-    left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, at + 1)
+        at = _end_of_blocks(data, at + 2)
+    if data[at] != _IMAGE:
+        raise ValueError("the GIF has no frame")
+    left, top, width, height, flags = struct.unpack_from("<HHHHB", data, at + 1)
     own_palette, at = _read_palette(data, at + 10, flags)
-    palette = shared_palette if own_palette is None else own_palette
-    if palette is None or not frame_width or not frame_height:
+    palette = palette if own_palette is None else own_palette
+    if palette is None or not width or not height:
         raise ValueError("the GIF has no colours or no size")
-    count = frame_width * frame_height
-    if count > _MAX_FRAME_PIXELS:
+    if width * height > _MAX_FRAME_PIXELS:
         raise ValueError("the GIF's frame is too large")
-    compressed, end = _read_blocks(data, at + 1)
-    indices = np.frombuffer(_unpack_lzw(compressed, data[at], count), np.uint8)
-    if indices.size < count:
-        raise ValueError("the GIF ends before its first frame does")
-    frame = palette[indices.reshape(frame_height, frame_width)]
-    if 0 <= clear_index < 256:
-        frame[..., 3] = np.where(indices.reshape(frame.shape[:2]) == clear_index, 0, 255)
-    if flags & 0x40:
-        frame = _deinterlace(frame)
-    canvas = np.zeros((height, width, 4), np.uint8)
-    visible = frame[: max(height - top, 0), : max(width - left, 0)]
-    canvas[top : top + visible.shape[0], left : left + visible.shape[1]] = visible
-    return canvas, _has_frame(data, end)
+    if not 1 <= data[at] <= 8:
+        raise ValueError("the GIF's code size is out of range")
+    if clear_index is not None:
+        palette[clear_index, 3] = 0
+    end = _end_of_blocks(data, at + 1)
+    is_interlaced = bool(flags & _INTERLACED)
+    packed = data[at:end]
+    return _Frame(left, top, width, height, palette, packed, is_interlaced, _is_last(data, end))
+
+
+def _indices(frame: _Frame) -> NDArray[np.uint8]:
+    """(height, width) colour indices, which is what Pillow gives for a GIF without a palette.
+
+    Raises:
+        ValueError: The data are damaged or end too early.
+    """
+    from PIL import Image  # here, so that pictures of other kinds do without it
+
+    size = struct.pack("<HH", frame.width, frame.height)
+    descriptor = struct.pack("<BHH", _IMAGE, 0, 0) + size
+    flags = bytes((_INTERLACED if frame.is_interlaced else 0,))
+    parts = (b"GIF89a", size, bytes(3), descriptor, flags, frame.packed, b";")
+    try:
+        with Image.open(io.BytesIO(b"".join(parts)), formats=("GIF",)) as picture:
+            return np.array(picture, np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("the GIF's first frame does not decode") from error
 
 
 def _read_palette(data: bytes, at: int, flags: int) -> tuple[NDArray[np.uint8] | None, int]:
@@ -84,65 +133,21 @@ def _read_palette(data: bytes, at: int, flags: int) -> tuple[NDArray[np.uint8] |
     return palette, at + size
 
 
-def _read_blocks(data: bytes, at: int) -> tuple[bytes, int]:
-    """Join length-prefixed blocks up to the empty one; return them and the place behind."""
-    blocks = []
-    while data[at]:
-        blocks.append(data[at + 1 : at + 1 + data[at]])
+def _end_of_blocks(data: bytes, at: int) -> int:
+    """Pass over length-prefixed blocks and the empty one at their end."""
+    for _ in range(_MAX_BLOCKS):
+        if not data[at]:
+            return at + 1
         at += 1 + data[at]
-    return b"".join(blocks), at + 1
+    raise ValueError("the GIF is cut into too many blocks")
 
 
-def _has_frame(data: bytes, at: int) -> bool:
+def _is_last(data: bytes, at: int) -> bool:
     try:
-        while data[at] == _EXTENSION:
-            _, at = _read_blocks(data, at + 2)
-        return data[at] == _IMAGE
-    except IndexError:
-        return False
-
-
-def _unpack_lzw(compressed: bytes, min_bits: int, count: int) -> bytes:
-    """Undo GIF's LZW compression; give at most ``count`` indices, fewer when the data end early."""
-    if not 1 <= min_bits <= 8:
-        raise ValueError("the GIF's code size is out of range")
-    clear, end = 1 << min_bits, (1 << min_bits) + 1
-    roots = [bytes((i,)) for i in range(clear)] + [b"", b""]
-    table = list(roots)
-    bits, previous = min_bits + 1, b""
-    output: list[bytes] = []
-    written = idle_clears = 0
-    window, held = 0, 0
-    for byte in compressed:
-        window |= byte << held
-        held += 8
-        while held >= bits:
-            code = window & ((1 << bits) - 1)
-            window >>= bits
-            held -= bits
-            if code == clear:
-                idle_clears += not previous
-                if idle_clears > _IDLE_CLEARS:
-                    raise ValueError("the GIF holds clear codes instead of a picture")
-                table, bits, previous = list(roots), min_bits + 1, b""
-                continue
-            if code == end or code > len(table) or (code == len(table) and not previous):
-                return b"".join(output)[:count]
-            entry = table[code] if code < len(table) else previous + previous[:1]
-            output.append(entry)
-            written += len(entry)
-            if written >= count:
-                return b"".join(output)[:count]
-            if previous and len(table) < 1 << _MAX_CODE_BITS:
-                table.append(previous + entry[:1])
-                if len(table) == 1 << bits and bits < _MAX_CODE_BITS:
-                    bits += 1
-            previous = entry
-    return b"".join(output)[:count]
-
-
-def _deinterlace(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    rows = np.concatenate([np.arange(start, len(frame), step) for start, step in _INTERLACE])
-    upright = np.empty_like(frame)
-    upright[rows] = frame
-    return upright
+        for _ in range(_MAX_BLOCKS):
+            if data[at] != _EXTENSION:
+                break
+            at = _end_of_blocks(data, at + 2)
+        return data[at] != _IMAGE
+    except (IndexError, ValueError):
+        return True
