@@ -143,7 +143,7 @@ def _refine(request: RefineRequest, steps: _Run) -> Reconstruction:
     from .engines.object import build_object
 
     steps.stage("Reading the picture")
-    kept = unpack(request.archive)
+    kept = unpack(request.archive, request.texture_size)
     result = build_object(
         kept.observation,
         request.detail,
@@ -181,10 +181,10 @@ def _refine_scene(request: RefineRequest, shaping: SceneShaping, steps: _Run) ->
 
 
 def _read(request: Request, steps: _Run) -> Picture:
-    steps.stage("Reading the picture")
+    report = steps.stage("Reading the picture")
     from .picture.files.load import load_picture
 
-    return load_picture(request.source)
+    return load_picture(request.source, report=lambda: report(0.0))
 
 
 def _run_object(

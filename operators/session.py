@@ -26,6 +26,7 @@ from ..inference.contracts import Cancelled, CutOut, Done, Failed, News, Progres
 from ..inference.errors import ImageToMeshError
 from ..inference.running.job import Job
 from ..inference.running.remaining import History, Remaining
+from ..inference.running.scratch import sweep_aside
 from .view import status_bar
 from .view.status_bar import Running
 
@@ -347,6 +348,7 @@ def _forget_exit() -> None:
 
 
 def register() -> None:
+    sweep_aside()
     bpy.app.handlers.load_pre.append(_abandon_on_load)
     if hasattr(bpy.app.handlers, "exit_pre"):
         bpy.app.handlers.exit_pre.append(_shut_down)

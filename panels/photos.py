@@ -19,8 +19,8 @@ from .progress import draw_run, draw_wrapped
 
 ICONS = {"NEW": "BLANK1", "USED": "CHECKMARK", "REMARK": "INFO", "LEFT_OUT": "ERROR"}
 MOST_REMARKS = 8
-LIST_SHARE = 0.6  # of the width; the preview has the rest
-PREVIEW_SCALE = 4.6
+LIST_SHARE = 0.65  # of the width; the preview has the rest
+PREVIEW_SCALE = 4.0
 
 _thumbnails: bpy.utils.previews.ImagePreviewCollection | None = None
 
@@ -52,7 +52,9 @@ class IMAGE_TO_MESH_UL_photos(bpy.types.UIList):
             row.label(text=item.name, icon_value=number)
         else:
             row.label(text=item.name, icon="FILE_FOLDER" if Path(path).is_dir() else "ERROR")
-        row.label(text="", icon=ICONS[item.status])
+        status = row.row()
+        status.alignment = "RIGHT"  # else it takes half of the row from the name
+        status.label(text="", icon=ICONS[item.status])
 
 
 class IMAGE_TO_MESH_PT_photos(bpy.types.Panel):

@@ -247,9 +247,11 @@ def _fitted(
     report: Callable[[float], None],
 ) -> Field:
     """A neural field on top of a grid, fitted to what both sides look like in detail."""
+    from ..machine.device import best_device
+
+    device = best_device("auto")  # loads PyTorch
     from ..field.evidence import evidence_of_view, moved_outwards
     from ..field.fit import Effort, fit
-    from ..machine.device import best_device
 
     # Stretched relief no longer fits the normals, which are then read off the depth.
     normals = observation.normals if shaping.depth_range == 1 else None
@@ -263,7 +265,7 @@ def _fitted(
         back_surety=np.maximum(np.float32(BACK_SURETY), surface.surety),
     )
     evidence = moved_outwards(evidence, shaping.level)
-    return fit(evidence, solid.bounds, solid, Effort(), best_device("auto"), 0, report)
+    return fit(evidence, solid.bounds, solid, Effort(), device, 0, report)
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
 from .protocol import Bounds, FieldSample
 
 Floats = NDArray[np.float32]
@@ -44,6 +45,7 @@ class GridField:
         part = (index - base).astype(np.float32)
         result = np.zeros(len(points), np.float32)
         for corner in range(8):
+            chance_to_stop()
             offset = np.array([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
             weight = np.prod(np.where(offset, part, 1 - part), axis=1)
             result += weight * self.distance[tuple((base + offset).T)]

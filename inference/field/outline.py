@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image import blur
+from ..stopping import chance_to_stop
 
 RIM = (0.05, 0.15)  # half sides of the crop from the silhouette at which normals tell its roundness
 AROUND = 0.05  # of the side: how far those of one place count
@@ -29,6 +30,7 @@ def local_width(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     reach = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     radius = np.zeros_like(reach)
     for level in np.linspace(float(reach.max()), 0, LEVELS, endpoint=False):
+        chance_to_stop()
         far_from_centres = cv2.distanceTransform(
             (reach < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
         )

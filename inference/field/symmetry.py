@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..image import blur, sample, shrink
+from ..stopping import chance_to_stop
 from .mirror import MirrorPlane
 from .observation import Observation
 from .protocol import Bounds, Field, FieldSample
@@ -124,6 +125,7 @@ def turned_plane(solid: Field, up: Floats, turn: float) -> MirrorPlane:
     low, high = np.percentile(along, [1, 99])
     best, offset = -1.0, float((low + high) / 2)
     for aside in np.linspace(-ASIDE, ASIDE, STEPS) * (high - low):
+        chance_to_stop()
         plane = MirrorPlane(normal, float((low + high) / 2 + aside))
         again = float((solid.query(plane.reflected(points)).distance < 0).mean())
         if again > best:

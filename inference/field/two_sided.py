@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..camera import CropView
 from ..image import blur, enlarge, sample
+from ..stopping import chance_to_stop
 from .grid import GridField
 from .outline import local_width
 
@@ -126,12 +127,16 @@ def signed_pixels(mask: Floats) -> Floats:
     have no steps.
     """
     inside = (mask > 0.5).astype(np.uint8)
+    chance_to_stop()
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    chance_to_stop()
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     hard = np.where(inside > 0, inner - 0.5, 0.5 - outer).astype(np.float32)
     shade = blur(mask.astype(np.float32), 0.7)
+    chance_to_stop()
     down, across = np.gradient(shade)
     exact = (shade - 0.5) / np.maximum(np.hypot(down, across), 0.1)
+    chance_to_stop()
     near = np.clip(2 - np.abs(hard), 0, 1)
     hard += near * (np.clip(exact, hard - 1, hard + 1) - hard)
     return blur(hard.astype(np.float32), 0.8)
@@ -199,9 +204,11 @@ def _cut(half: Floats, silhouette: Floats, fillet: Floats) -> Floats:
 
 def nearest_inside(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
     """(H, W) flat index of the nearest True pixel of each pixel; itself where True."""
+    chance_to_stop()
     _, labels = cv2.distanceTransformWithLabels(
         (~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    chance_to_stop()
     index_of = np.zeros(int(labels.max()) + 1, np.intp)
     flat = np.flatnonzero(inside)
     index_of[labels.ravel()[flat]] = flat
@@ -220,6 +227,7 @@ def _blurred(grid: Floats) -> Floats:
     """Binomial 1-2-1 blur along each axis; the outermost layer stays."""
     grid = grid.copy()
     for axis in range(3):
+        chance_to_stop()
         moved = np.moveaxis(grid, axis, 0)
         moved[1:-1] = 0.25 * (moved[:-2] + moved[2:]) + 0.5 * moved[1:-1]
     return grid

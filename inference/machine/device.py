@@ -14,6 +14,9 @@ def best_device(wanted: Device) -> str:
     Raises:
         DeviceUnavailable: The wanted device is not there.
     """
+    from .native import import_torch
+
+    import_torch()
     import torch
 
     has = {

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from ..stopping import chance_to_stop
+from .stoppable import let_stop
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -83,6 +85,7 @@ def take_on(
         )
     ready: dict[str, Tensor] = {}
     for key, value in state.items():
+        chance_to_stop()
         value = value.to(device, dtype if value.is_floating_point() else None)
         if value.ndim == 4 and min(value.shape[2:]) > 1:
             # Convolutions run faster on channels-last tensors, on processors and cards alike.
@@ -90,3 +93,4 @@ def take_on(
         ready[key] = value
     net.load_state_dict(ready, assign=True)
     net.eval().requires_grad_(False)
+    let_stop(net)

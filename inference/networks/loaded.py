@@ -15,6 +15,7 @@ from ..errors import WeightsError
 from ..hub import weights
 from ..hub.catalogue import ModelEntry
 from ..machine.memory import free_memory, give_back, is_out_of_memory
+from ..machine.native import import_torch
 
 Report = Callable[[float, str], None]
 Key = tuple[str, str, str]
@@ -93,6 +94,7 @@ LOADED = LoadedModels()
 
 
 def _loaded(entry: ModelEntry, path: Path, device: str, dtype: str) -> Any:
+    import_torch()
     import torch
 
     network = importlib.import_module(f"..models.{entry.module}", __package__)

@@ -322,9 +322,9 @@ class Networks:
         return result
 
     def _prepare(self) -> None:
-        from ..machine.native import load_torch_libraries
+        from ..machine.native import import_torch
 
-        load_torch_libraries()
+        import_torch()
         import torch  # noqa: F401 - free memory of the graphics card can be asked from now on
 
     def _device(self) -> str:

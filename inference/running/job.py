@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ..contracts import Cancelled, CutOut, Done, Event, Failed, News, Progress, Reconstruction
 from ..errors import ImageToMeshError, RunCancelled
+from ..stopping import asking
 from .courtesy import quick_handover, yield_to_main_thread
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Job:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Ask the run to stop at its next progress report."""
+        """Ask the run to stop at its next progress report or other chance to stop."""
         self._stop.set()
 
     def join(self, timeout: float) -> bool:
@@ -55,9 +56,12 @@ class Job:
             except queue.Empty:
                 return
 
-    def _report(self, fraction: float, stage: str) -> None:
+    def _stop_if_asked(self) -> None:
         if self._stop.is_set():
             raise RunCancelled("Cancelled")
+
+    def _report(self, fraction: float, stage: str) -> None:
+        self._stop_if_asked()
         self._events.put(Progress(fraction, stage))
 
     def _work(self) -> None:
@@ -71,7 +75,8 @@ class Job:
 
     def _outcome(self) -> Event:
         try:
-            return Done(self._run(self._report))
+            with asking(self._stop_if_asked):
+                return Done(self._run(self._report))
         except RunCancelled:
             return Cancelled()
         except ImageToMeshError as error:

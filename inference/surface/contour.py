@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..field.protocol import DerivableField, Field
+from ..stopping import chance_to_stop
 from .bricks import CHUNK, SIDE, Bricks, follow_surface
 
 Floats = NDArray[np.float32]
@@ -59,12 +60,14 @@ def dual_contour(
 
     cells = _cells_around(start, axis)
     shape = np.array(bricks.table.shape) * SIDE
+    chance_to_stop()
     keys = np.ravel_multi_index(tuple(cells.reshape(-1, 3).T), tuple(shape))
     unique, vertex = np.unique(keys, return_inverse=True)
     quads = vertex.reshape(-1, 4)
     corner = np.stack(np.unravel_index(unique, tuple(shape)), axis=1)
     report(0.85)
     positions = corner + _best_vertices(crossing, normals, offset, quads, corner)
+    chance_to_stop()
     quads = np.where(leaving[:, None], quads, quads[:, ::-1]).astype(np.int32)
     quads = _turned_to_better_diagonal(positions.astype(np.float32), quads)
     report(1.0)
@@ -94,6 +97,7 @@ def _samples_to_fill(bricks: Bricks, which: NDArray[np.integer]) -> Indices:
     """(N, 3) outside samples whose filling removes a critical configuration."""
     found = [np.empty((0, 3), np.int64)]
     for begin in range(0, len(which), CHUNK // 4):
+        chance_to_stop()
         some = which[begin : begin + CHUNK // 4]
         values = bricks.with_borders(some)
         inside = values < 0
@@ -155,6 +159,7 @@ def _crossings(
     """
     starts, axes, shares, leaves = [], [], [], []
     for begin in range(0, len(bricks.places), CHUNK // 4):
+        chance_to_stop()
         which = np.arange(begin, min(begin + CHUNK // 4, len(bricks.places)))
         values = bricks.with_borders(which)
         base = bricks.places[which].astype(np.int64) * SIDE
@@ -223,6 +228,7 @@ def _best_vertices(
     hits = np.bincount(vertex, minlength=count)
 
     def gathered(values: NDArray) -> NDArray[np.float64]:
+        chance_to_stop()
         return np.bincount(vertex, np.repeat(values, 4), count).astype(np.float64)
 
     # Relative to the cell, for the sake of precision.
@@ -254,6 +260,7 @@ def _turned_to_better_diagonal(positions: Floats, quads: Ints) -> Ints:
     p = positions[quads]
 
     def worst(i: int) -> NDArray:
+        chance_to_stop()
         a, b, c, d = (p[:, (i + k) % 4] for k in range(4))
         first, second = np.cross(b - a, c - a), np.cross(c - a, d - a)
         sizes = [np.linalg.norm(n, axis=1) for n in (first, second)]

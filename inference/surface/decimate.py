@@ -16,6 +16,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -123,6 +125,7 @@ def _vertex_quadrics(points: Doubles, triangles: NDArray[np.int64]) -> Doubles:
     vertex = triangles.ravel()
     pairs = [(i, j) for i in range(4) for j in range(i, 4)]
     for k, (i, j) in enumerate(pairs):
+        chance_to_stop()
         value = area * plane[:, i] * plane[:, j]
         result[k] = np.bincount(vertex, np.repeat(value, 3), len(points))
     weight = EVEN * np.bincount(vertex, np.repeat(area, 3), len(points))
@@ -139,6 +142,7 @@ def _best_places(
     """(E, 3) where each edge's merged vertex has the least error, and (E,) that error."""
     place, error = np.empty((len(a), 3)), np.empty(len(a))
     for begin in range(0, len(a), CHUNK):
+        chance_to_stop()
         some = slice(begin, begin + CHUNK)
         pa, pb = points[a[some]], points[b[some]]
         q = quadrics[:, a[some]] + quadrics[:, b[some]]
@@ -194,6 +198,7 @@ def _collapse(
     blocked = np.zeros(count, bool)
     rejected = []
     for _ in range(PICKS):
+        chance_to_stop()
         waiting = np.flatnonzero(~(blocked[a] | blocked[b]))
         chosen = waiting[_independent(triangles, a[waiting], b[waiting], count)]
         chosen = chosen[: max((len(triangles) - budget + 1) // 2, 0)]
@@ -202,6 +207,7 @@ def _collapse(
         owner = np.full(count, -1, np.int64)
         owner[a[chosen]] = owner[b[chosen]] = np.arange(len(chosen))
         touched = np.flatnonzero(owner[triangles].max(axis=1) >= 0)
+        chance_to_stop()
         good = _is_sound(points, triangles, touched, owner, a[chosen], b[chosen], place[chosen])
         rejected.append(chosen[~good])
         done = chosen[good]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..field.two_sided import nearest_inside
+from ..stopping import chance_to_stop
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -83,6 +84,7 @@ def grown(steps: NDArray[np.int32], jumps: Jumps) -> NDArray[np.int32]:
     """(H, W) grid steps left to go at each vertex when those of ``steps`` walk without crossing jumps."""
     left = steps
     for _ in range(int(steps.max())):
+        chance_to_stop()
         after = left.copy()
         for to, come, cut in (
             (np.s_[:, 1:], np.s_[:, :-1], jumps.across),
@@ -152,6 +154,7 @@ def _planes(nearness: Floats, jumps: Jumps) -> tuple[NDArray[np.intp], Floats]:
     away = np.exp(-(dx**2 + dy**2) / (2 * (WINDOW / 2) ** 2))
     weight = is_in * away * np.exp(-((np.log(values / own) / ALIKE) ** 2))
     basis = np.stack([np.ones_like(dx), dx / WINDOW, dy / WINDOW], axis=1).astype(np.float64)
+    chance_to_stop()
     normal = np.einsum("pn,ni,nj->pij", weight, basis, basis)
     normal[:, [1, 2], [1, 2]] += FLAT * weight.sum(axis=1)[:, None]
     right = np.einsum("pn,ni->pi", weight * values, basis)
@@ -166,6 +169,7 @@ def _settled(sheet: Floats, free: Mask, fixed: Mask) -> Floats:
     known = (free | fixed).astype(np.float32)
     count = cv2.filter2D(known, -1, kernel, borderType=cv2.BORDER_CONSTANT)
     for _ in range(SETTLING):
+        chance_to_stop()
         mean = cv2.filter2D(sheet * known, -1, kernel, borderType=cv2.BORDER_CONSTANT)
         sheet = np.where(free, mean / np.maximum(count, 1), sheet).astype(np.float32)
     return sheet

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
 from .topology import split_faces
 
 Ints = NDArray[np.int32]
@@ -48,6 +49,7 @@ def crossing_faces(
         for least, most in columns:  # most pairs drop out at the first of them
             near = (least[a] <= most[b]) & (least[b] <= most[a])
             a, b = a[near], b[near]
+        chance_to_stop()
         for _ in range(2):  # each must reach through the other's plane
             side = np.einsum("nkc,nc->nk", corners[b], normal[a]) - height[a][:, None]
             through = (side.min(axis=1) < 0) & (side.max(axis=1) > 0)
@@ -55,6 +57,7 @@ def crossing_faces(
         apart = _is_apart(triangles[a], triangles[b])
         a, b = a[apart], b[apart]
         for one, other in ((a, b), (b, a)):
+            chance_to_stop()
             pierced = _pierces(corners[one], corners[other])
             crossing[one[pierced]] = crossing[other[pierced]] = True
     halves = len(triangles) // len(faces)
@@ -124,6 +127,7 @@ def _close_pairs(low: Doubles, high: Doubles):
     first = ((low - origin) / cell).astype(np.int64)
     count = ((high - origin) / cell).astype(np.int64) - first + 1
     size = count.prod(axis=1)
+    chance_to_stop()
     owner = np.repeat(np.arange(len(low)), size)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(size) - size, size)
     across = count[owner]
@@ -131,12 +135,15 @@ def _close_pairs(low: Doubles, high: Doubles):
     place[:, 2] += number % across[:, 2]
     place[:, 1] += number // across[:, 2] % across[:, 1]
     place[:, 0] += number // (across[:, 2] * across[:, 1])
+    chance_to_stop()
     key = _key(place)
+    chance_to_stop()
     order = np.argsort(key, kind="stable")
     key, owner = key[order], owner[order]
     left = np.arange(len(key))
     step, held, total = 1, [], 0
     while len(left):
+        chance_to_stop()
         left = left[left + step < len(key)]
         left = left[key[left] == key[left + step]]
         a, b = owner[left], owner[left + step]

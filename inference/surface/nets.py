@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
 from .topology import face_components
 
 Grid = NDArray[np.float32]
@@ -47,6 +48,7 @@ def make_well_composed(distance: Grid) -> Grid:
     distance = distance.copy()
     barely_inside = -1e-3 * float(np.median(np.abs(distance)) + 1e-6)
     while True:
+        chance_to_stop()
         fill = _voxels_to_fill(distance)
         if not len(fill):
             return distance
@@ -124,6 +126,7 @@ def surface_nets(distance: Grid) -> tuple[NDArray[np.float32], NDArray[np.int32]
     total = np.zeros((len(cells), 3), np.float32)
     crossings = np.zeros((len(cells), 1), np.float32)
     for a, b in _EDGES:
+        chance_to_stop()
         va, vb = corner_values[:, a], corner_values[:, b]
         crosses = (va < 0) != (vb < 0)
         t = np.where(crosses, va / np.where(crosses, va - vb, 1), 0)[:, None].astype(np.float32)
@@ -175,6 +178,7 @@ def smooth(
     result = positions.astype(np.float32)
     for _ in range(rounds):
         for share in (0.5, -0.53):
+            chance_to_stop()
             total = np.stack(
                 [np.bincount(first, result[second, axis], len(result)) for axis in range(3)], axis=1
             )

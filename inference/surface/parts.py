@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
 from .topology import face_components
 
 Floats = NDArray[np.float32]
@@ -33,6 +34,7 @@ def keep_solid_parts(positions: Floats, faces: Ints, smallest: float) -> tuple[F
         # What lies inside another part is in one of its cavities: the cavity is filled, too.
         low, high = _boxes(positions, faces, part, count)
         for one in kept:
+            chance_to_stop()
             around = [
                 other
                 for other in kept
@@ -45,6 +47,7 @@ def keep_solid_parts(positions: Floats, faces: Ints, smallest: float) -> tuple[F
                 winding_number(positions, faces[part == other], point) > 0.5 for other in around
             )
     faces = faces[keep[part]]
+    chance_to_stop()
     used, corners = np.unique(faces, return_inverse=True)
     return positions[used], corners.reshape(faces.shape).astype(np.int32)
 
@@ -56,6 +59,7 @@ def winding_number(positions: Floats, faces: Ints, point: Floats) -> float:
     """
     total = 0.0
     for k in range(1, faces.shape[1] - 1):
+        chance_to_stop()
         a, b, c = (positions[faces[:, i]].astype(np.float64) - point for i in (0, k, k + 1))
         la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
         triple = (np.cross(a, b) * c).sum(axis=1)
@@ -68,6 +72,7 @@ def _cone_volumes(positions: Floats, faces: Ints) -> NDArray[np.float64]:
     """(F,) signed volume between each face and the origin; sums to a closed part's volume."""
     result = np.zeros(len(faces))
     for k in range(1, faces.shape[1] - 1):
+        chance_to_stop()
         a, b, c = (positions[faces[:, i]].astype(np.float64) for i in (0, k, k + 1))
         result += (np.cross(a, b) * c).sum(axis=1) / 6
     return result
@@ -80,6 +85,7 @@ def _boxes(
     low = np.full((count, 3), np.inf, np.float32)
     high = np.full((count, 3), -np.inf, np.float32)
     for corner in faces.T:
+        chance_to_stop()
         np.minimum.at(low, part, positions[corner])
         np.maximum.at(high, part, positions[corner])
     return low, high

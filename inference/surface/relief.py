@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..field.two_sided import nearest_inside
 from ..image import blur
+from ..stopping import chance_to_stop
 from .hidden import Jumps, depth_behind, jumps_of
 from .topology import connected_components
 
@@ -44,6 +45,7 @@ def sharpen_jumps(
     log = np.log(depth)
     window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     low, high = cv2.erode(log, window), cv2.dilate(log, window)
+    chance_to_stop()
     is_edge = (high - low > np.log(ratio)) & ~_is_plane(np.exp(-log), reach)
     steep = _span(log, 1) > np.log(ratio) / reach  # as if the ratio were reached in the window
     is_ramp = is_edge & steep
@@ -121,6 +123,7 @@ def _is_plane(nearness: Floats, reach: int) -> NDArray[np.bool_]:
     window = (2 * reach + 1, 2 * reach + 1)
 
     def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        chance_to_stop()
         return np.asarray(cv2.blur(values, window, borderType=cv2.BORDER_REFLECT), np.float64)
 
     values = nearness.astype(np.float64)
@@ -210,10 +213,12 @@ def cut_relief(points: Floats, reach: int = 1, step: float = LARGEST_STEP) -> Cu
     copies = flat[copied] * (behind.ravel()[copied] / flat[copied, 2])[:, None]
     vertices = np.concatenate([flat, copies])
 
+    chance_to_stop()
     pairs = np.concatenate([quads[:, [0, i]] for i in (1, 2, 3)])
     part = connected_components(pairs, len(vertices))[quads[:, 0]]
     count = np.bincount(part)
     kept = ((count >= SMALLEST_PART) | (count == count.max()))[part]
+    chance_to_stop()
     used, corners = np.unique(quads[kept], return_inverse=True)
     return CutRelief(
         vertices[used],
@@ -241,6 +246,7 @@ def _without_stairs(
     window = np.ones((2 * STAIR + 1, 2 * STAIR + 1), np.uint8)
     rounds = 0
     while True:
+        chance_to_stop()
         is_cut, is_near = split_jumps(points.reshape(-1, 3)[quads], step)
         jumps = jumps_of(is_cut.reshape(cells), is_near.reshape(*cells, 4))
         stairs = jumps.near & jumps.far
@@ -276,8 +282,10 @@ def split_jumps(
     Returns:
         (F,) whether a face bridges a depth jump, and (F, 4) which corners are on its near side.
     """
+    chance_to_stop()
     normal = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
     middle = corner.mean(axis=1)
+    chance_to_stop()
     cosine = -(normal * middle).sum(1)
     cosine /= np.maximum(np.linalg.norm(normal, axis=1) * np.linalg.norm(middle, axis=1), 1e-20)
     depth = corner[..., 2]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import bands, chance_to_stop
+
 Ints = NDArray[np.int32]
+
+SEARCH = 8  # steps of a search in a sorted list, in numbers worked on
 
 
 def connected_components(pairs: NDArray[np.integer], count: int) -> NDArray[np.int64]:
@@ -24,6 +28,7 @@ def connected_components(pairs: NDArray[np.integer], count: int) -> NDArray[np.i
     root = np.arange(count)
     a, b = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
     while True:
+        chance_to_stop()
         ra, rb = root[a], root[b]
         differ = ra != rb
         if not differ.any():
@@ -62,7 +67,10 @@ def is_watertight(corners: Ints, face_sizes: Ints) -> bool:
         return False
     start, end = (e.astype(np.int64) for e in half_edges(corners, face_sizes))
     stride = int(corners.max()) + 1
-    forward, backward = np.sort(start * stride + end), np.sort(end * stride + start)
+    chance_to_stop()
+    forward = np.sort(start * stride + end)
+    chance_to_stop()
+    backward = np.sort(end * stride + start)
     return bool((np.diff(forward) > 0).all() and np.array_equal(forward, backward))
 
 
@@ -80,8 +88,11 @@ def face_neighbours(faces: Ints) -> Ints:
     end = np.roll(start, -1, axis=1)
     stride = int(faces.max()) + 1
     forward, backward = (start * stride + end).ravel(), (end * stride + start).ravel()
+    chance_to_stop()
     order = np.argsort(forward)
-    mate = order[np.searchsorted(forward, backward, sorter=order)]
+    mate = np.empty_like(order)
+    for some in bands(len(order), SEARCH):
+        mate[some] = order[np.searchsorted(forward, backward[some], sorter=order)]
     return (mate // size).reshape(-1, size).astype(np.int32)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
 from ..surface.topology import connected_components, face_neighbours, split_faces
 from .crossings import crossing_segments
 from .raster import fragments
@@ -67,8 +68,10 @@ def cut_into_charts(positions: Floats, faces: Ints) -> Charts:
     """
     corners = positions[faces]
     neighbours = face_neighbours(faces)
+    chance_to_stop()
     facing = (triangle_normals(split_faces(corners)) @ _AXES.T).reshape(len(faces), -1, 6)
     axis = _vote(facing.min(axis=1), _border_weights(corners, neighbours), neighbours, corners)
+    chance_to_stop()
     flat = _project(corners, axis)
     bent = ~(_doubled_area(split_faces(flat)).reshape(len(faces), -1) > 0).all(axis=1)
     flat[bent] = _unfolded(corners[bent])
@@ -76,6 +79,7 @@ def cut_into_charts(positions: Floats, faces: Ints) -> Charts:
     layer[bent] = 1 + np.arange(int(bent.sum()))  # each in a chart of its own
     for attempt in itertools.count():
         chart = _group(axis, layer, neighbours)
+        chance_to_stop()
         folded = _folded_faces(faces, flat, chart, neighbours, _RINGS >> (attempt // 3))
         if not folded.any():
             border = np.argwhere(chart[neighbours] != chart[:, None]).astype(np.int32)
@@ -124,6 +128,7 @@ def _vote(facing: Floats, weights: Floats, neighbours: Ints, corners: Floats) ->
     axis = score.argmax(axis=1).astype(np.int8)
     active = np.arange(len(axis))
     for _ in range(_ROUNDS):
+        chance_to_stop()
         votes = score[active]
         rows = np.arange(len(active))
         for side in range(neighbours.shape[1]):
@@ -143,6 +148,7 @@ def _joined(
     """Give small groups, as wholes, the axis of the neighbour they share most border with."""
     area = np.linalg.norm(face_vectors(corners), axis=1)
     for _ in range(4):
+        chance_to_stop()
         group = _group(axis, np.zeros(len(axis), np.int32), neighbours)
         is_small = np.bincount(group, area) < _SMALLEST * area.sum()
         members = np.flatnonzero(is_small[group])
@@ -152,6 +158,7 @@ def _joined(
         border, least = np.zeros((count, 6)), np.full((count, 6), np.inf)
         np.minimum.at(least, group[members], facing[members])
         for side in range(neighbours.shape[1]):
+            chance_to_stop()
             other = neighbours[members, side]
             away = group[other] != group[members]
             slot = group[members[away]] * 6 + axis[other[away]]
@@ -167,6 +174,7 @@ def _joined(
 
 
 def _group(axis: NDArray[np.int8], layer: Ints, neighbours: Ints) -> Ints:
+    chance_to_stop()
     key = axis.astype(np.int64) * (int(layer.max()) + 1) + layer
     face, side = np.nonzero(key[:, None] == key[neighbours])
     pairs = np.stack([face, neighbours[face, side]], axis=1)
@@ -213,7 +221,9 @@ def _folded_faces(faces: Ints, flat: Floats, chart: Ints, neighbours: Ints, ring
     first, second = flat[face, side], flat[face, (side + 1) % faces.shape[1]]
     pairs = crossing_segments(first, second, chart[face])
     rim = np.unique(np.concatenate([faces[face, side], np.roll(faces, -1, axis=1)[face, side]]))
+    chance_to_stop()
     wound = _wound_twice(faces, flat, chart)
+    chance_to_stop()
     wound = np.union1d(wound, _overlapping_sectors(faces, flat, chart, rim))
     suspects = np.zeros(int(chart.max()) + 1, bool)
     suspects[chart[face[pairs.ravel()]]] = True
@@ -292,6 +302,7 @@ def _sampled_folds(flat: Floats, chart: Ints) -> Bools:
     spacing = np.float32(0.4 * np.sqrt(area))
     folded = np.zeros(len(chart), bool)
     for number in np.unique(chart):
+        chance_to_stop()
         faces = np.flatnonzero(chart == number)
         triangles = split_faces((flat[faces] - flat[faces].min(axis=(0, 1))) / spacing + 0.5)
         width, height = (int(s) + 2 for s in triangles.max(axis=(0, 1)))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -68,6 +70,7 @@ def _candidates(
     # Compare each entry with the one `step` places on, as long as both lie in the same cell.
     alive, step = np.arange(len(owner)), 1
     while True:
+        chance_to_stop()
         alive = alive[alive + step < len(owner)]
         alive = alive[key[alive] == key[alive + step]]
         if not len(alive):

@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image import blur, enlarge, shrink
+from ..stopping import bands, chance_to_stop
 
 Floats = NDArray[np.float32]
 
 ROUNDS = 12
+CURVE = 2  # steps of a colour's curve, in numbers worked on
 DARKEST, BRIGHTEST = -0.7, 0.7  # limits of the natural logarithm of the shading
 SHRINKAGE = 0.01  # ridge on the directional terms, in shares of the pixels
 SMOOTH = 0.02  # of the crop's side: blur of the light that a network sees; paint is finer
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 FEW = 12  # colours that fill a drawing
+COUNTED = 1 << 20  # pixels, at most, whose colours are counted
 PHOTOGRAPH, DRAWING = 0.3, 0.45  # shares of the subject that the few commonest colours fill
 
 
@@ -60,6 +63,8 @@ def drawn(colours: Floats, inside: Floats) -> float:
     subject = colours[inside > min(2.0, 0.3 * float(inside.max()))]
     if len(subject) == 0:
         return 0.0
+    subject = subject[:: -(-len(subject) // COUNTED)]
+    chance_to_stop()
     levels = np.rint(np.clip(subject, 0, 1) * 255).astype(np.int64) @ (65536, 256, 1)
     counts = np.sort(np.unique(levels, return_counts=True)[1])
     share = float(counts[-FEW:].sum()) / len(subject)
@@ -68,14 +73,22 @@ def drawn(colours: Floats, inside: Floats) -> float:
 
 def linear_from_srgb(colour: Floats) -> Floats:
     """IEC 61966-2-1, 0..1 to 0..1."""
-    curve = ((np.maximum(colour, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(colour <= 0.04045, colour / 12.92, curve).astype(np.float32)
+    result = np.empty(colour.shape, np.float32)
+    for some in bands(len(colour), CURVE * colour[:1].size):
+        part = colour[some]
+        curve = ((np.maximum(part, 0.04045) + 0.055) / 1.055) ** 2.4
+        result[some] = np.where(part <= 0.04045, part / 12.92, curve)
+    return result
 
 
 def srgb_from_linear(colour: Floats) -> Floats:
     """The inverse of ``linear_from_srgb``."""
-    curve = 1.055 * np.maximum(colour, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(colour <= 0.0031308, colour * 12.92, curve).astype(np.float32)
+    result = np.empty(colour.shape, np.float32)
+    for some in bands(len(colour), CURVE * colour[:1].size):
+        part = colour[some]
+        curve = 1.055 * np.maximum(part, 0.0031308) ** (1 / 2.4) - 0.055
+        result[some] = np.where(part <= 0.0031308, part * 12.92, curve)
+    return result
 
 
 def fit_shading(colours: Floats, normals: Floats) -> Shading:
@@ -98,6 +111,7 @@ def fit_shading(colours: Floats, normals: Floats) -> Shading:
     weight = np.ones(len(target))
     terms = np.zeros(4)
     for _ in range(ROUNDS):
+        chance_to_stop()
         weighted = basis * weight[:, None]
         terms = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ target)
         left = target - basis @ terms
@@ -144,8 +158,11 @@ def without_light(colours: Floats, shading_log: Floats, strength: float) -> Floa
     Returns:
         (..., 3) sRGB 0..1. What would become brighter than white only goes as far as white.
     """
-    linear = linear_from_srgb(colours)
-    gain = np.exp(-np.float32(strength) * shading_log)
-    room = 1 / np.maximum(linear.max(axis=-1), 1e-4)
-    gain = np.minimum(gain, np.maximum(room, 1))
-    return srgb_from_linear(np.clip(linear * gain[..., None], 0, 1))
+    result = np.empty(colours.shape, np.float32)
+    for some in bands(len(colours), 2 * CURVE * colours[:1].size):
+        linear = linear_from_srgb(colours[some])
+        gain = np.exp(-np.float32(strength) * shading_log[some])
+        room = 1 / np.maximum(linear.max(axis=-1), 1e-4)
+        gain = np.minimum(gain, np.maximum(room, 1))
+        result[some] = srgb_from_linear(np.clip(linear * gain[..., None], 0, 1))
+    return result

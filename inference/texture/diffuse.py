@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
@@ -58,6 +60,7 @@ def diffuse(
     graphs = [(edges, values.astype(np.float64), weight.astype(np.float64), parent)]
     first_member = parent
     for _ in range(LEVELS):
+        chance_to_stop()
         edges, values_here, weight_here, _ = graphs[-1]
         cells = np.floor((positions[first_member] - low) / cell).astype(np.int64)
         key = ((cells[:, 0] << 36) + (cells[:, 1] << 18) + cells[:, 2]) * 8 + octant[first_member]
@@ -122,6 +125,7 @@ def _settled(
     divisor = (degree + pull)[joined, None]
     known = (pull[:, None] * values)[joined]
     for _ in range(rounds if len(one) else 0):
+        chance_to_stop()
         total = np.add.reduceat(result[other], begins[joined], axis=0)
         result[joined] = (total + known) / np.maximum(divisor, 1e-9)
     return result

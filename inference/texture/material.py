@@ -12,6 +12,7 @@ from ..camera import CropView
 from ..contracts import MaterialArrays
 from ..field.mirror import MirrorPlane
 from ..image import blur, enlarge, shrink
+from ..stopping import bands, chance_to_stop
 from ..surface.topology import split_faces
 from .charts import triangle_normals
 from .complete import bleed_outwards
@@ -183,7 +184,9 @@ def _continued(image: Floats, side: int) -> Floats:
     if not known.any():
         return np.zeros((side, side, 3), np.float32)
     image = enlarge(blur(bleed_outwards(image, known), 1.0), side, side)
-    return image / np.maximum(np.linalg.norm(image, axis=-1, keepdims=True), 1e-6)
+    for rows in bands(side, 6 * side):
+        image[rows] /= np.maximum(np.linalg.norm(image[rows], axis=-1, keepdims=True), 1e-6)
+    return image
 
 
 def _occlusion(
@@ -229,6 +232,7 @@ def _wanted_normals(
     points, wanted = here[:, :3], here[:, 3:]
     wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
     if finish.fine_normals is not None:
+        chance_to_stop()
         fine = finish.fine_normals(points)
         # What looks another way belongs to another part of the surface close by.
         usable = (fine * wanted).sum(axis=1) > 0.2
@@ -238,6 +242,7 @@ def _wanted_normals(
         grey = np.log(np.maximum(linear_from_srgb(crop) @ LUMINANCE, 0.02))
         height = blur(grey, RELIEF_BLUR[0]) - blur(grey, RELIEF_BLUR[1])
         height = np.clip(height, -0.5, 0.5) * np.float32(finish.relief * RELIEF_BLUR[1])
+        chance_to_stop()
         dy, dx = np.gradient(height)
         slope = sample_points(np.dstack([dx, dy]).astype(np.float32), where)
         moved = wanted.copy()

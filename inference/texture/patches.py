@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..field.two_sided import nearest_inside
 from ..image import blur, shrink
+from ..stopping import chance_to_stop
 from .complete import fill_holes
 
 Bytes = NDArray[np.uint8]
@@ -160,6 +161,7 @@ def _improved(
 
     def offer(places: Ints) -> None:
         nonlocal best, lowest
+        chance_to_stop()
         limit = np.array(target.shape, np.int32) - 1
         places = np.clip(places, 0, limit)
         price = np.where(inside[places[:, 0], places[:, 1]], cost(places), np.inf)
@@ -193,6 +195,7 @@ def _voted(colour: Floats, place: Ints, target: Mask) -> Floats:
     rows, columns = np.nonzero(target)
     for dy in range(-1, 2):
         for dx in range(-1, 2):
+            chance_to_stop()
             y, x = rows + dy, columns + dx
             is_in = (y >= 0) & (x >= 0) & (y <= limit[0]) & (x <= limit[1])
             y, x = y[is_in], x[is_in]
@@ -209,6 +212,7 @@ def _follow(
 ) -> None:
     """Add the grain of the places found, at full resolution, softly where neighbours meet."""
     height, width = hole.shape
+    chance_to_stop()
     ratio = np.array([height, width]) / place.shape[:2]
     own = np.stack(np.meshgrid(*(np.arange(n) for n in place.shape[:2]), indexing="ij"), -1)
     shift = ((place - own) * ratio).astype(np.float32)

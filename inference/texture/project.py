@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..camera import CropView
 from ..field.mirror import MirrorPlane
 from ..image import blur, sample
+from ..stopping import chance_to_stop
 from ..surface.topology import split_faces
 from .charts import face_vectors
 from .complete import bleed_outwards
@@ -76,12 +77,14 @@ def paint(
     report(0.25)
     normals = vertex_normals(positions, faces)
     side = crop.shape[0]
+    chance_to_stop()
     front = _front(positions, split_faces(faces), view, side)
     subject = bleed_outwards(crop, inside > min(1.5, 0.3 * float(inside.max())))
     report(0.35)
 
     here = surface.of_vertices(np.concatenate([positions, normals], axis=1))
     points, facing = here[:, :3], _unit(here[:, 3:])
+    chance_to_stop()
     where = view.crop_coordinates(points, side)
     trust = _trust(points, facing, sample_points(front, where)[:, 0], inside, where)
     report(0.5)
@@ -149,7 +152,7 @@ def spread_colours(
         positions, normals, sample_points(front, where)[:, 0], inside, where, SOURCE, SOURCE
     )
     shown = sample_points(blur(subject, SPREAD * side), where)
-    found = diffuse(positions, normals, mesh_edges(faces), shown, trust)
+    found = diffuse(positions, normals, mesh_edges(faces), shown, trust, chance_to_stop)
     return np.clip(found, 0, 1)
 
 
@@ -228,6 +231,7 @@ def vertex_normals(positions: Floats, faces: Ints) -> Floats:
     angle = np.arccos(np.clip((ahead * back).sum(axis=-1), -1, 1))
     total = np.zeros_like(positions)
     for corner in range(faces.shape[1]):
+        chance_to_stop()
         for axis in range(3):
             weighted = angle[:, corner] * face[:, axis]
             total[:, axis] += np.bincount(faces[:, corner], weighted, len(positions))
@@ -269,10 +273,12 @@ def _trust(
         rim_cosines: Between normal and ray, from which it is used hardly, and fully, at the rim.
         inner_cosines: The same further inside.
     """
+    chance_to_stop()
     direction = points / np.linalg.norm(points, axis=1, keepdims=True)
     facing = -(normals * direction).sum(axis=1)
     rim = sample_points(inside[..., None], where)[:, 0]
     feather = min(3.0, 0.5 * float(inside.max()))
+    chance_to_stop()
     deep = np.clip((rim - feather) / (INNER * inside.shape[0]), 0, 1)
     low = rim_cosines[0] + deep * (inner_cosines[0] - rim_cosines[0])
     high = rim_cosines[1] + deep * (inner_cosines[1] - rim_cosines[1])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
+
 Floats = NDArray[np.float32]
 
 CHUNK = (
@@ -54,6 +56,7 @@ def fragments(points: Floats, width: int, height: int) -> Iterator[Fragments]:
     alive = alive[np.argsort(box[alive].max(axis=1), kind="stable")]
     start = 0
     while start < len(alive):
+        chance_to_stop()
         side = box[alive[start]].max()
         stop = start + max(1, int(CHUNK // (side * side)))
         chosen = alive[start:stop]

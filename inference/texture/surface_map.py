@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import bands, chance_to_stop
 from ..surface.topology import split_faces
 from .pack import Atlas
 from .raster import rasterise
@@ -58,14 +59,22 @@ class SurfaceMap:
         """
         corners = self.corners if texels is None else self.corners[texels]
         weights = self.weights if texels is None else self.weights[texels]
-        if is_bounded:
-            weights = np.maximum(weights, 0)
-            weights /= weights.sum(axis=1, keepdims=True)
-        return _blend([values[corners[:, k]] for k in range(3)], weights)
+        result = np.empty((len(corners), values.shape[1]), values.dtype)
+        for some in bands(len(corners), 3 * values.shape[1]):
+            shares = weights[some]
+            if is_bounded:
+                shares = np.maximum(shares, 0)
+                shares /= shares.sum(axis=1, keepdims=True)
+            result[some] = _blend([values[corners[some, k]] for k in range(3)], shares)
+        return result
 
     def of_corners(self, values: Floats) -> Floats:
         """(S * S, C) the (T, 3, C) values of the triangles' corners, interpolated."""
-        return _blend([values[self.triangle, k] for k in range(3)], self.weights)
+        result = np.empty((len(self.triangle), values.shape[2]), values.dtype)
+        for some in bands(len(self.triangle), 3 * values.shape[2]):
+            parts = [values[self.triangle[some], k] for k in range(3)]
+            result[some] = _blend(parts, self.weights[some])
+        return result
 
 
 def _blend(parts: list[Floats], weights: Floats) -> Floats:
@@ -97,7 +106,9 @@ def map_surface(faces: Ints, atlas: Atlas) -> SurfaceMap:
             np.full((side * side, 3), 1 / 3, np.float32),
             factor,
         )
+    chance_to_stop()
     distance, nearest = _nearest_covered(covered)
+    chance_to_stop()
     triangle = buffer.triangle.ravel()[nearest]
     weights = buffer.weights.reshape(-1, 3)[nearest]
     beside = np.flatnonzero((distance > 0) & (distance <= REACH))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stopping import chance_to_stop
 from ..surface.topology import split_faces
 from .pack import Atlas
 from .surface_map import SurfaceMap
@@ -37,6 +38,7 @@ def corner_tangents(positions: Floats, normals: Floats, faces: Ints, uvs: Floats
     d1, d2 = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
     by_u = e1 * d2[:, 1:] - e2 * d1[:, 1:]
     along = _unit(by_u)[:, None] - normal * (normal * _unit(by_u)[:, None]).sum(-1, keepdims=True)
+    chance_to_stop()
     # The angle at each corner, seen along the vertex normal.
     ahead, back = np.roll(place, -1, axis=1) - place, np.roll(place, 1, axis=1) - place
     ahead = _unit(ahead - normal * (normal * ahead).sum(-1, keepdims=True))
@@ -46,7 +48,9 @@ def corner_tangents(positions: Floats, normals: Floats, faces: Ints, uvs: Floats
 
     grid = np.round(flat.astype(np.float64) * (1 << 20)).astype(np.int64)
     key = np.stack([triangles.ravel(), grid[..., 0].ravel() * (1 << 21) + grid[..., 1].ravel()], 1)
+    chance_to_stop()
     order = np.lexsort((key[:, 1], key[:, 0]))
+    chance_to_stop()
     fresh = np.append(True, (np.diff(key[order], axis=0) != 0).any(axis=1))
     group = np.empty(len(key), np.int64)
     group[order] = np.cumsum(fresh) - 1
@@ -78,11 +82,13 @@ def tangent_normals(
     """
     tangent = surface.of_corners(corner_tangents(positions, normals, faces, atlas.uvs))
     normal = surface.of_vertices(normals)
+    chance_to_stop()
     other = np.cross(normal, tangent)
     # Rows of the inverse frame, up to a common factor.
     map_x = (np.cross(other, normal) * wanted).sum(axis=1)
     map_y = (np.cross(normal, tangent) * wanted).sum(axis=1)
     map_z = (np.cross(tangent, other) * wanted).sum(axis=1)
+    chance_to_stop()
     local = np.stack([map_x, map_y, map_z], axis=1)
     flip = (tangent * np.cross(other, normal)).sum(axis=1, keepdims=True) < 0
     local = _unit(np.where(flip, -local, local))
@@ -130,6 +136,7 @@ def _corners(points: Floats, low: Floats, cell: float, counts: NDArray[np.int64]
     base = spot.astype(np.int64)
     part = spot - base
     for number in range(8):
+        chance_to_stop()
         step = np.array([number >> 2 & 1, number >> 1 & 1, number & 1])
         weight = np.where(step, part, 1 - part).prod(axis=1)
         index = base + step

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from ...inference.errors import OutputError, PictureError
+from ...inference.picture.listing import is_hidden
 from ...inference.views.contracts import VIDEO_EXTENSIONS
 from ..import_picture import EXTENSIONS
 from .records import made_among, made_in
@@ -65,15 +66,16 @@ def visible_below(folder: Path) -> list[Path]:
     """All files below a folder, in a stable order, without hidden ones and those it may not read."""
     found = []
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not is_hidden(Path(place, name)))
+        files = (Path(place, name) for name in sorted(names))
+        found += [file for file in files if not is_hidden(file)]
     return found
 
 
 def is_file_of_kind(path: Path, endings: tuple[str, ...]) -> bool:
     """Whether a path is a file that is not hidden and has one of these endings."""
     try:
-        return not path.name.startswith(".") and path.suffix.lower() in endings and path.is_file()
+        return path.suffix.lower() in endings and not is_hidden(path) and path.is_file()
     except OSError:  # a folder on the way to it may not be looked into
         return False
 

@@ -12,6 +12,7 @@ from bpy.props import StringProperty
 
 from ...inference.contracts import Reconstruction
 from ...inference.errors import OutputError
+from ...inference.picture.listing import is_hidden
 from ...inference.running.job import Job
 from ...inference.views.contracts import (
     PICTURE_FOLDERS,
@@ -57,7 +58,7 @@ def photo_sets(path: Path) -> list[Path]:
 
     if holds(path, EXTENSIONS):
         return [path]
-    inside = [p for p in entries_of(path) if not p.name.startswith(".")]
+    inside = [p for p in entries_of(path) if not is_hidden(p)]
     sets = [p for p in inside if is_file_of_kind(p, VIDEO_EXTENSIONS)]
     sets += [p for p in inside if is_folder(p) and holds(p, (*EXTENSIONS, *VIDEO_EXTENSIONS))]
     if not sets:

@@ -18,7 +18,7 @@ from .. import session
 from ..cursor import cursor_progress
 from ..scene.axes import opencv_to_blender_camera
 from ..scene.camera import fit_clip_range
-from ..scene.replace import refusal, replace_geometry
+from ..scene.replace import Found, Replaced, refusal, replace_geometry
 from ..worker import Refining
 from . import live
 from .shaping import is_scene, settings_of, shaping_of, words
@@ -32,18 +32,34 @@ _refining: Job | None = None
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """Puts the result into the object that asked for it, if that is still there."""
+    """Puts the result into the object that asked for it, if that is still there and as it was.
+
+    Attributes:
+        uid: Blender's number of the object.
+        found: Its mesh when the work began.
+        request: What was asked.
+        work: What the worker does.
+        next_request: What is to be asked next, where this is only a preview of it.
+        use_undo_push: Whether an undo step is still to be made.
+        earlier: What the preview's exchange did.
+    """
 
     uid: int
+    found: Found
     request: RefineRequest
     work: Refining
     next_request: RefineRequest | None
     use_undo_push: bool
+    earlier: Replaced | None = None
 
     def finish(self, result: session.Result, seconds: float) -> tuple[str, ...]:
         assert isinstance(result, Reconstruction)
         obj = object_with(self.uid)
-        replace_geometry(obj, result, self.work.prepared)
+        if bytes(settings_of(obj).archive) != self.request.archive:  # pyright: ignore[reportArgumentType]
+            raise ImageToMeshError(
+                f"{obj.name} was made from another picture meanwhile, and was left as it is."
+            )
+        done = replace_geometry(obj, result, self.work.prepared, self.found, self.earlier)
         settings = settings_of(obj)
         _move_camera(obj, result)
         made_with = words(self.request.shaping, self.request.detail, self.request.texture_size)
@@ -53,10 +69,10 @@ class _Delivery:
         ):  # of a preview, too: undo takes whatever was pushed last for the present
             bpy.ops.ed.undo_push(message=UNDO_NAME)
         if self.next_request is not None:
-            _start(self.uid, self.next_request, None)
+            _start(obj, self.next_request, None, done)
             return ()
         faces = len(result.mesh.face_sizes)
-        return (f"{obj.name}: refined, {faces:,} faces, {seconds:.1f} s",)
+        return (f"{obj.name}: refined, {faces:,} faces, {seconds:.1f} s", *done.notes())
 
 
 def _move_camera(obj: bpy.types.Object, result: Reconstruction) -> None:
@@ -82,12 +98,13 @@ def start(uid: int) -> None:
     Raises:
         ImageToMeshError: When it is gone or cannot be refined now.
     """
-    request = _request(object_with(uid))
+    obj = object_with(uid)
+    request = _request(obj)
     if request.detail == "low" and request.texture_size <= PREVIEW_TEXTURE:
-        _start(uid, request, None)
+        _start(obj, request, None)
         return
     preview = RefineRequest(request.archive, request.name, request.shaping, "low", PREVIEW_TEXTURE)
-    _start(uid, preview, request)
+    _start(obj, preview, request)
 
 
 def object_with(uid: int) -> bpy.types.Object:
@@ -121,9 +138,17 @@ def _request(obj: bpy.types.Object) -> RefineRequest:
     return RefineRequest(archive, obj.name, shaping_of(obj), detail, settings.texture_size)
 
 
-def _start(uid: int, request: RefineRequest, after: RefineRequest | None) -> None:
+def _start(
+    obj: bpy.types.Object,
+    request: RefineRequest,
+    after: RefineRequest | None,
+    earlier: Replaced | None = None,
+) -> None:
     global _refining
-    delivery = _Delivery(uid, request, Refining(), after, use_undo_push=True)
+    found = Found.of(obj)
+    delivery = _Delivery(
+        obj.session_uid, found, request, Refining(), after, use_undo_push=True, earlier=earlier
+    )
     job = Job(request, delivery.work.run)
     session.start(job, delivery.finish, _settings(request), title=request.name)
     _refining = job
@@ -147,8 +172,8 @@ class IMAGE_TO_MESH_OT_refine(bpy.types.Operator):
     bl_idname = "image_to_mesh.refine"
     bl_label = "Refine"
     bl_description = (
-        "Shape the active object or scene again with these settings. Transform, modifiers, material edits and"
-        " name stay; edits of the mesh itself are lost"
+        "Shape the active object or scene again with these settings. Transform, modifiers, vertex"
+        " groups, material edits and name stay; edits of the mesh itself are lost"
     )
     bl_options = {"REGISTER", "UNDO"}
 
@@ -172,7 +197,8 @@ class IMAGE_TO_MESH_OT_refine(bpy.types.Operator):
         obj = context.active_object
         assert obj is not None  # poll has looked
         request = _request(obj)
-        delivery = _Delivery(obj.session_uid, request, Refining(), None, use_undo_push=False)
+        found = Found.of(obj)
+        delivery = _Delivery(obj.session_uid, found, request, Refining(), None, use_undo_push=False)
         with cursor_progress(context) as show:
             event = session.run(Job(request, delivery.work.run), show, _settings(request))
         failed = session.conclude(event, delivery.finish, time.perf_counter() - started)

@@ -61,7 +61,13 @@ def mesh_from_arrays(arrays: MeshArrays, name: str, *, is_checked: bool = False)
     return mesh
 
 
-def fill_mesh(mesh: bpy.types.Mesh, arrays: MeshArrays, *, is_checked: bool = False) -> None:
+def fill_mesh(
+    mesh: bpy.types.Mesh,
+    arrays: MeshArrays,
+    *,
+    is_checked: bool = False,
+    uv_name: str = "UVMap",
+) -> None:
     """Put geometry and UVs into a mesh that has none; its name and materials stay.
 
     Everything goes in as whole arrays, and into the attributes themselves: writing the same through
@@ -76,7 +82,7 @@ def fill_mesh(mesh: bpy.types.Mesh, arrays: MeshArrays, *, is_checked: bool = Fa
     mesh.attributes[".corner_vert"].data.foreach_set("value", corners)
     mesh.polygons.foreach_set("loop_start", face_starts(arrays.face_sizes))
 
-    uv_map = mesh.uv_layers.new(name="UVMap")
+    uv_map = mesh.uv_layers.new(name=uv_name)
     assert uv_map is not None  # only the ninth map of a mesh is refused
     uv_map.uv.foreach_set("vector", np.ascontiguousarray(arrays.corner_uvs).ravel())
 

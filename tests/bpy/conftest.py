@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -29,6 +30,7 @@ from image_to_mesh.inference.contracts import (
 )
 from image_to_mesh.inference.errors import PictureError
 from image_to_mesh.operators import session
+from kept_ball import packed_ball
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -223,3 +225,14 @@ def window() -> Window:
 def reconstruction() -> Callable[..., Reconstruction]:
     """``reconstruction(name, **changes)`` makes a result to build."""
     return lambda name="box", **changes: replace(make_reconstruction(name), **changes)
+
+
+@pytest.fixture
+def ball(pipeline, picture, reconstruction, monkeypatch):
+    """An object made by the button that keeps a ball; refining it runs the real engine."""
+    archive = packed_ball()
+    pipeline.change = lambda _result: reconstruction("chair", archive=archive)
+    bpy.ops.image_to_mesh.generate(filepath=str(picture), detail="LOW", texture_size=256)
+    monkeypatch.undo()  # the stub has no refine
+    importlib.import_module("image_to_mesh.inference.pipeline")
+    return bpy.context.object

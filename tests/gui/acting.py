@@ -18,6 +18,7 @@ import bpy
 
 PACKAGE = "bl_ext.user_default.image_to_mesh"
 TAB = "Image to Mesh"
+SCREENS, NOTCHES = 3, 10  # how often a panel is searched, and how far the wheel turns in between
 PATIENCE = 240.0  # seconds a job may take on a slow, shared machine
 
 SCENARIO, FOLDER = sys.argv[-2], Path(sys.argv[-1])
@@ -109,30 +110,40 @@ def choose_picture() -> Script:
 
 
 def find_button(name: str, across: float = 0.4) -> Iterator[float]:
-    """Slide down the sidebar until what is under the mouse is an operator's button or a property.
+    """Slide and scroll down the sidebar until what is under the mouse is an operator's button or a property.
 
     Returns its window coordinates. Blender can copy a button's Python command and a property's data
     path: that tells what is under the mouse without guessing pixels. ``across`` is the share of the
     sidebar's width.
     """
     area, sidebar = view()
-    manager = bpy.context.window_manager
     x = sidebar.x + sidebar.width * across
-    mouse("MOUSEMOVE", "NOTHING", area.x + area.width * 0.3, area.y + area.height * 0.5)
-    yield 0.3  # the button that was under the mouse lets go
-    for y in range(sidebar.y + sidebar.height - 8, sidebar.y + 10, -8):
-        mouse("MOUSEMOVE", "NOTHING", x, y)
-        yield 0.03
-        manager.clipboard = ""
-        with bpy.context.temp_override(
-            window=window(), screen=window().screen, area=area, region=sidebar
-        ):
-            for copy in (bpy.ops.ui.copy_python_command_button, bpy.ops.ui.copy_data_path_button):
-                if copy.poll():
-                    copy()
-        if name in manager.clipboard:
-            return x, y
+    for _ in range(SCREENS):
+        mouse("MOUSEMOVE", "NOTHING", area.x + area.width * 0.3, area.y + area.height * 0.5)
+        yield 0.3  # the button that was under the mouse lets go
+        for y in range(sidebar.y + sidebar.height - 8, sidebar.y + 10, -8):
+            mouse("MOUSEMOVE", "NOTHING", x, y)
+            yield 0.03
+            if name in _under_mouse(area, sidebar):
+                return x, y
+        for _ in range(NOTCHES):
+            mouse("WHEELDOWNMOUSE", "PRESS", x, sidebar.y + sidebar.height / 2)
+            yield 0.05
+        yield 0.5
     raise AssertionError(f"There is nothing called {name} in the sidebar")
+
+
+def _under_mouse(area: bpy.types.Area, region: bpy.types.Region) -> str:
+    """The Python command or data path of what is under the mouse; empty over anything else."""
+    manager = bpy.context.window_manager
+    manager.clipboard = ""
+    with bpy.context.temp_override(
+        window=window(), screen=window().screen, area=area, region=region
+    ):
+        for copy in (bpy.ops.ui.copy_python_command_button, bpy.ops.ui.copy_data_path_button):
+            if copy.poll():
+                copy()
+    return manager.clipboard
 
 
 def press_generate() -> Script:

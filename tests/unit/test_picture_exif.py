@@ -1,5 +1,6 @@
 """EXIF fields, and that no garbage makes their reader fail."""
 
+import contextlib
 import io
 import math
 import random
@@ -8,6 +9,7 @@ import struct
 import numpy as np
 import pytest
 from image_to_mesh.inference.contracts import PictureFile
+from image_to_mesh.inference.errors import PictureError
 from image_to_mesh.inference.picture.files.exif import Exif, focal_px, read_directory, read_exif
 from image_to_mesh.inference.picture.files.load import load_picture
 from image_to_mesh.inference.picture.intrinsics import focal_from_fov, fov_from_focal
@@ -16,6 +18,7 @@ from PIL import Image, TiffImagePlugin
 ORIENTATION, EXIF_IFD = 0x0112, 0x8769
 FOCAL_LENGTH, TAKEN_WIDTH = 0x920A, 0xA002
 PLANE_X_RESOLUTION, PLANE_UNIT, FOCAL_35MM = 0xA20E, 0xA210, 0xA405
+GPS_IFD, INTEROPERABILITY_IFD, COLOUR_SPACE = 0x8825, 0xA005, 0xA001
 
 
 def block(orientation=None, **fields):
@@ -157,3 +160,57 @@ def test_fields_of_view():
     assert focal_from_fov(math.pi / 2, 1000.0) == pytest.approx(500.0)
     for fov in (0.1, 1.0, 2.5):
         assert fov_from_focal(focal_from_fov(fov, 640), 640) == pytest.approx(fov)
+
+
+def exif_of_floats(kind, values):
+    """An EXIF block whose every field that is read is a float or a double."""
+    letter, size = {11: ("f", 4), 12: ("d", 8)}[kind]
+    tags = (ORIENTATION, EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD, FOCAL_35MM, FOCAL_LENGTH)
+    tags += (PLANE_UNIT, PLANE_X_RESOLUTION, TAKEN_WIDTH, COLOUR_SPACE, *range(1, 5))
+    at = 8 + 2 + len(tags) * 12 + 4
+    entries, body = b"", b""
+    for tag, value in zip(sorted(tags), values * len(tags), strict=False):
+        packed = struct.pack("<" + letter, value)
+        inline = packed if size == 4 else struct.pack("<I", at + len(body))
+        body += packed if size == 8 else b""
+        entries += struct.pack("<HHI", tag, kind, 1) + inline
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + body
+
+
+@pytest.mark.parametrize("kind", [11, 12])
+@pytest.mark.parametrize(
+    "values",
+    [[math.inf], [-math.inf], [math.nan], [1e38], [-1.0], [math.inf, 8.0, math.nan, 1e30]],
+)
+def test_fields_that_are_no_numbers_are_absent(tmp_path, kind, values):
+    block = exif_of_floats(kind, values)
+    exif = read_exif(block)
+    assert 1 <= exif.orientation <= 8
+    assert exif.place is None
+    picture = Image.fromarray(np.full((24, 36, 3), 90, np.uint8))
+    for form in ("JPEG", "PNG", "WEBP"):
+        picture.save(tmp_path / "photo", form, exif=b"Exif\0\0" + block)
+        assert load_picture(PictureFile(tmp_path / "photo")).pixels.shape[2] == 4
+
+
+@pytest.mark.parametrize("tag", [256, 257, 258, 277, 262])
+def test_tiffs_own_fields_that_are_no_numbers(tmp_path, tag):
+    """Refused in a sentence, or read without them."""
+    picture = Image.fromarray(np.full((24, 36, 3), 90, np.uint8))
+    stream = io.BytesIO()
+    picture.save(stream, "TIFF")
+    data = bytearray(stream.getvalue())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, at) == (tag,):
+            struct.pack_into("<HIf", data, at + 2, 11, 1, math.inf)
+    (tmp_path / "photo").write_bytes(data)
+    with contextlib.suppress(PictureError):
+        assert load_picture(PictureFile(tmp_path / "photo")).pixels.shape == (24, 36, 4)
+
+
+def test_of_repeated_fields_the_first_counts_as_it_does_for_decoders():
+    entries = b"".join(struct.pack("<HHIHH", ORIENTATION, 3, 1, value, 0) for value in (6, 3))
+    block = b"II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    assert read_exif(block).orientation == 6

@@ -7,13 +7,24 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from colour_profiles import SRGB_CURVE, TO_XYZ, matrix_profile
 from image_to_mesh.inference.contracts import PictureFile
 from image_to_mesh.inference.errors import PictureError
+from image_to_mesh.inference.picture.files import load
 from image_to_mesh.inference.picture.files.load import load_picture
 from image_to_mesh.inference.picture.files.png import SIGNATURE, png_chunks
 from PIL import Image
 
 ROUNDS = 60
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Let broken files reach the decoders here: starting a process for each would take minutes."""
+    monkeypatch.setattr(load, "_fits_here", lambda *_: True)
+
+
+PROFILE = matrix_profile(TO_XYZ["p3"], SRGB_CURVE)
 
 
 def encoded(image, kind, **options):
@@ -33,9 +44,11 @@ def samples():
     light = rgb.astype(np.float32) / 255
     return {
         "jpeg": encoded(image, "JPEG", exif=exif),
+        "jpeg with profile": encoded(image, "JPEG", icc_profile=PROFILE),
         "progressive jpeg": encoded(image, "JPEG", progressive=True),
         "cmyk jpeg": encoded(image.convert("CMYK"), "JPEG"),
         "png": encoded(clear, "PNG", exif=exif),
+        "png with profile": encoded(clear, "PNG", icc_profile=PROFILE),
         "palette png": encoded(image.quantize(16), "PNG", transparency=3),
         "animated png": encoded(image, "PNG", save_all=True, append_images=[clear]),
         "webp": encoded(clear, "WEBP", exif=exif),

@@ -12,6 +12,7 @@ from image_to_mesh.inference.contracts import PictureFile, PicturePixels
 from image_to_mesh.inference.errors import OutOfMemory, PictureError
 from image_to_mesh.inference.picture.files import load
 from image_to_mesh.inference.picture.files.load import load_picture
+from image_to_mesh.inference.picture.files.png import SIGNATURE
 from PIL import Image, TiffImagePlugin
 
 DATA = Path(__file__).parents[1] / "data" / "pictures"
@@ -111,6 +112,14 @@ def test_premultiplied_16_bit_tiff_becomes_straight(tmp_path):
         picture = loaded(tmp_path, tiff(samples, photometric=2, extra=meaning))
         got = picture.pixels[:, :30].astype(np.float64) / 255
         assert np.abs(got - expected[:, :30]).max() < 0.01
+
+
+def test_half_transparent_part_of_an_opaque_tiff_is_straight_again(tmp_path):
+    opacity = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    opacity[:, :20] = 128
+    image = Image.fromarray(np.dstack([colours(), opacity]))
+    picture = loaded(tmp_path, encoded(image, "TIFF"))
+    assert np.abs(quarters(picture.pixels) - TRUTH).max() <= 2
 
 
 def tiff(samples, photometric, extra=None, orientation=1, order="<"):
@@ -483,20 +492,20 @@ def test_device():
 def test_no_permission(tmp_path, monkeypatch):
     (tmp_path / "secret.png").write_bytes(encoded(rgba_image(), "PNG"))
 
-    def deny(self):
+    def deny(self, *_, **__):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    monkeypatch.setattr(Path, "open", deny)
     assert "may not be read" in refusal(PictureFile(tmp_path / "secret.png"))
 
 
 def test_broken_disk(tmp_path, monkeypatch):
     (tmp_path / "far.png").write_bytes(encoded(rgba_image(), "PNG"))
 
-    def fail(self):
+    def fail(self, *_, **__):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     assert "cannot be read (Input/output error)" in refusal(PictureFile(tmp_path / "far.png"))
 
 
@@ -510,9 +519,11 @@ def test_empty_file(tmp_path):
 
 
 def test_file_of_many_gigabytes(tmp_path):
-    with (tmp_path / "film.png").open("wb") as stream:
-        stream.truncate(3 << 30)
-    assert "larger than 2 GB" in refusal(PictureFile(tmp_path / "film.png"))
+    for start, words in ((SIGNATURE, "larger than 750 MB"), (b"\x1aE\xdf\xa3", "a video")):
+        with (tmp_path / "film.png").open("wb") as stream:
+            stream.write(start)
+            stream.truncate(3 << 30)
+        assert words in refusal(PictureFile(tmp_path / "film.png"))
 
 
 @pytest.mark.parametrize("data", [b"hello world", b"\0" * 100, b"{}", b"\xff", b"P6 8 8 255 "])
@@ -561,14 +572,74 @@ def test_truncated(tmp_path, kind, share):
         data = cv2.imencode("." + kind, noise.astype(np.float32) / 255)[1].tobytes()
     else:
         data = encoded(Image.fromarray(noise), kind)
+    if kind == "JPEG" and share == 0.99:
+        picture = loaded(tmp_path, data[: int(len(data) * share)])
+        assert "cut short: about" in picture.notes[0]
+        return
     message = refused(tmp_path, data[: int(len(data) * share)])
     assert "damaged or cut short" in message or (share == 0.05 and kind in ("TIFF",))
 
 
-def test_jpeg_without_its_end(tmp_path):
-    data = encoded(Image.fromarray(colours()), "JPEG")
+def photograph(width=96, height=400):
+    """Something in which every row differs from its neighbours."""
+    noise = np.random.default_rng(7).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+JPEG_KINDS = [{}, {"progressive": True}, {"subsampling": 0, "restart_marker_rows": 1}]
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS)
+def test_jpeg_without_its_end_mark(tmp_path, options):
+    data = encoded(Image.fromarray(photograph()), "JPEG", quality=90, **options)
+    whole = loaded(tmp_path, data)
+    assert whole.notes == ()
     assert data.endswith(b"\xff\xd9")
-    assert "cut short" in refused(tmp_path, data[:-2])
+    for cut in (data[:-1], data[:-2]):
+        picture = loaded(tmp_path, cut)
+        assert (picture.pixels == whole.pixels).all()
+        assert picture.notes == ("The file lacks its end mark; the picture is complete.",)
+
+
+@pytest.mark.parametrize("missing", [8, 20, 300])
+@pytest.mark.parametrize("options", JPEG_KINDS)
+def test_jpeg_that_lacks_its_last_bytes(tmp_path, options, missing):
+    data = encoded(Image.fromarray(photograph()), "JPEG", quality=90, **options)
+    whole, picture = loaded(tmp_path, data), loaded(tmp_path, data[:-missing])
+    assert "cut short" in picture.notes[0]
+    if "progressive" in options:
+        difference = np.abs(picture.pixels.astype(int) - whole.pixels)
+        assert difference.mean() < 3
+        assert "fine detail" in picture.notes[0]
+    else:
+        assert (picture.pixels[:360] == whole.pixels[:360]).all()
+        assert "lower edge" in picture.notes[0]
+
+
+@pytest.mark.parametrize(("options", "share"), [({}, 0.7), ({"progressive": True}, 0.3)])
+def test_jpeg_of_which_much_is_missing_is_refused(tmp_path, options, share):
+    data = encoded(Image.fromarray(photograph()), "JPEG", quality=90, **options)
+    assert "cut short" in refused(tmp_path, data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("stray", [b"\0" * 8, b"abc " * 5, b"\x80" * 3000])
+def test_jpeg_with_stray_bytes(tmp_path, stray):
+    """Before its first table, and behind its last block."""
+    data = encoded(Image.fromarray(photograph()), "JPEG", quality=90)
+    whole = loaded(tmp_path, data)
+    for odd in (data[:20] + stray + data[20:], data[:-2] + stray + data[-2:]):
+        picture = loaded(tmp_path, odd)
+        assert (picture.pixels == whole.pixels).all()
+        assert picture.notes == ("The file holds stray bytes, which were passed over.",)
+
+
+def test_ordinary_jpegs_are_not_said_to_hold_stray_bytes(tmp_path):
+    for size in range(40, 80):
+        for options in ({"quality": 80}, {"quality": 30, "optimize": True}):
+            data = encoded(Image.fromarray(photograph(size, size)), "JPEG", **options)
+            assert loaded(tmp_path, data).notes == ()
+    flat = Image.new("RGB", (300, 200), (250, 250, 250))
+    assert loaded(tmp_path, encoded(flat, "JPEG", optimize=True)).notes == ()
 
 
 def test_jpeg_with_something_behind_its_end(tmp_path):
@@ -614,12 +685,12 @@ def test_decompression_bombs(tmp_path):
     assert "damaged" in refused(tmp_path, bytes(gif))
 
 
-def test_jpeg_of_hundreds_of_megapixels_needs_little_memory(tmp_path):
-    header = load.PictureHeader("JPEG", 19000, 19000, 19000 * 19000 * 3, is_reducible=True)
-    load._check_memory("large.jpg", header)
-    progressive = load.PictureHeader("JPEG", 19000, 19000, 19000 * 19000 * 9)
+def test_jpeg_of_hundreds_of_megapixels_needs_little_memory():
+    size = 19000 * 19000
+    load.check(load.PictureHeader("JPEG", 19000, 19000, size * 3), 1 << 26, "large.jpg", 4096)
+    progressive = load.PictureHeader("JPEG", 19000, 19000, size * 3, size * 6)
     with pytest.raises(PictureError, match="too much memory"):
-        load._check_memory("large.jpg", progressive)
+        load.check(progressive, 1 << 26, "large.jpg", 4096)
 
 
 def test_completely_transparent(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...stopping import chance_to_stop
+
 SCALE = ".scale"  # what the name of a packed tensor's scales ends with
 LEVELS = 127
 CLIPS = torch.linspace(1.0, 0.7, 13)  # of the largest weight; where to cut off is chosen per output
@@ -43,6 +45,7 @@ def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     result = {}
     for name, tensor in tensors.items():
+        chance_to_stop()
         if tensor.dtype == torch.int8:
             scale = tensors[name + SCALE].float()
             result[name] = tensor.float() * scale.reshape(-1, *[1] * (tensor.ndim - 1))

@@ -25,6 +25,8 @@ from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor, nn
 
 from ...errors import WeightsError
+from ...stopping import chance_to_stop
+from ..stoppable import let_stop
 from .appearance import AppearanceDecoder
 from .packed import unpacked
 from .residual import fold_batch_norm
@@ -308,13 +310,17 @@ def _read(device: str, weights: Path) -> TwoSidedNetwork:
         raise WeightsError(f"The bundled network's file is missing: {error}. {repair}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{weights.stem}.json is damaged. {repair}") from error
+    chance_to_stop()
     digest = hashlib.sha256(content).hexdigest()
     if digest != expected:
         raise WeightsError(
             f"{weights.name} is damaged: its sha256 begins {digest[:8]} instead of "
             f"{expected[:8]}. {repair}"
         )
-    of_objects, of_pictures, decoder = TwoSidedNet(), TwoSidedNet(), AppearanceDecoder()
+    chance_to_stop()
+    of_objects = TwoSidedNet()
+    chance_to_stop()
+    of_pictures, decoder = TwoSidedNet(), AppearanceDecoder()
     try:
         tensors = unpacked(tensors_from_bytes(content))
         _fill(of_objects, part_of(tensors, OBJECT))
@@ -343,3 +349,4 @@ def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
     net.load_state_dict(tensors | counters)
     net.eval()
     fold_batch_norm(net)
+    let_stop(net)

@@ -14,12 +14,17 @@ from ...contracts import Place
 ORIENTATION = 0x0112
 EXIF_IFD = 0x8769
 FOCAL_LENGTH = 0x920A
+COLOR_SPACE = 0xA001
 PIXEL_X_DIMENSION = 0xA002
+INTEROPERABILITY_IFD = 0xA005
 FOCAL_PLANE_X_RESOLUTION = 0xA20E
 FOCAL_PLANE_UNIT = 0xA210
 FOCAL_LENGTH_35MM = 0xA405
+INTEROPERABILITY_INDEX = 1
 GPS_IFD = 0x8825
 LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE, POSITIONING_ERROR = 1, 2, 3, 4, 31
+
+ADOBE_RGB = 2
 
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 # Lenses outside of this range of diagonal fields of view are typing mistakes or circular fisheyes.
@@ -58,11 +63,15 @@ class TiffTag:
         values: At most 64 numbers; rationals already divided.
         offset: Where the first value lies, in bytes from the start of the TIFF data.
         byte_order: ``<`` or ``>``, for writing the value back.
+        kind: TIFF's number for the type of the values.
+        count: How many values there are.
     """
 
     values: tuple[float, ...]
     offset: int
     byte_order: str
+    kind: int
+    count: int
 
     @property
     def number(self) -> float:
@@ -82,6 +91,7 @@ class Exif:
         taken_width: Width in pixels of the picture as taken, before any scaling by editors, None
             when unknown.
         place: Where the picture was taken, None when unknown.
+        is_adobe_rgb: True when the camera says so, as those do that embed no colour profile.
     """
 
     orientation: int = 1
@@ -90,6 +100,7 @@ class Exif:
     pixels_per_mm: float | None = None
     taken_width: float | None = None
     place: Place | None = None
+    is_adobe_rgb: bool = False
 
 
 UNKNOWN_EXIF = Exif()
@@ -119,7 +130,18 @@ def read_exif(tiff: bytes) -> Exif:
         pixels_per_mm=resolution / unit_mm if resolution and unit_mm else None,
         taken_width=_positive(tags, PIXEL_X_DIMENSION),
         place=place,
+        is_adobe_rgb=_is_adobe_rgb(tiff, tags),
     )
+
+
+def _is_adobe_rgb(tiff: bytes, tags: dict[int, TiffTag]) -> bool:
+    """By the interoperability rule of DCF cameras, or by the number that some programs write."""
+    if COLOR_SPACE in tags and tags[COLOR_SPACE].number == ADOBE_RGB:
+        return True
+    if INTEROPERABILITY_IFD not in tags:
+        return False
+    rule = read_directory(tiff, int(tags[INTEROPERABILITY_IFD].number)).get(INTEROPERABILITY_INDEX)
+    return rule is not None and rule.values[:3] == tuple(b"R03")
 
 
 def focal_px(exif: Exif, width: int, height: int) -> float | None:
@@ -157,22 +179,39 @@ def read_directory(tiff: bytes, offset: int | None = None) -> dict[int, TiffTag]
     Returns:
         Tag number to field; unreadable fields are left out, garbage gives an empty dictionary.
     """
+    entries = (_read_entry(tiff, *entry) for entry in _entries(tiff, offset))
+    fields: dict[int, TiffTag] = {}
+    for entry in entries:
+        if entry is not None:
+            fields.setdefault(*entry)  # of repeated fields decoders take the first
+    return fields
+
+
+def repeats_fields(tiff: bytes) -> bool:
+    """Whether the first directory has a field twice, as no honest writer does."""
+    tags = [tiff[at : at + 2] for at, _, _ in _entries(tiff, None)]
+    return len(tags) != len(set(tags))
+
+
+def _entries(tiff: bytes, offset: int | None) -> list[tuple[int, str, bool]]:
+    """Place of each entry of a directory, the byte order, and whether it is a BigTIFF's."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
-        return {}
+        return []
     try:
         (version,) = struct.unpack_from(order + "H", tiff, 2)
         is_big = version == 43
         letter, at = ("Q", 8) if is_big else ("I", 4)
         start: int = struct.unpack_from(order + letter, tiff, at)[0] if offset is None else offset
+        if not 0 <= start < len(tiff):
+            return []
         (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), tiff, start)
-    except (struct.error, OverflowError):
-        return {}
+    except struct.error:
+        return []
     first = start + (8 if is_big else 2)
     size = 20 if is_big else 12
     places = range(first, first + min(count, _MAX_ENTRIES) * size, size)
-    entries = (_read_entry(tiff, at, order, is_big) for at in places)
-    return dict(entry for entry in entries if entry is not None)
+    return [(at, order, is_big) for at in places]
 
 
 def _read_entry(tiff: bytes, at: int, order: str, is_big: bool) -> tuple[int, TiffTag] | None:
@@ -183,14 +222,16 @@ def _read_entry(tiff: bytes, at: int, order: str, is_big: bool) -> tuple[int, Ti
         value_at = at + (12 if is_big else 8)
         if count * size > inline:
             (value_at,) = struct.unpack_from(order + pointer, tiff, value_at)
-        count = min(count, _MAX_VALUES)
-        numbers = struct.unpack_from(order + letters * count, tiff, value_at)
+        read = min(count, _MAX_VALUES)
+        numbers = struct.unpack_from(order + letters * read, tiff, value_at)
     except (struct.error, KeyError, OverflowError):
         return None
     if len(letters) == 2:
         pairs = zip(numbers[::2], numbers[1::2], strict=True)
         numbers = tuple(top / bottom if bottom else 0.0 for top, bottom in pairs)
-    return (tag, TiffTag(numbers, value_at, order)) if numbers else None
+    if not numbers or not all(map(math.isfinite, numbers)):
+        return None
+    return tag, TiffTag(numbers, value_at, order, kind, count)
 
 
 def _place(tags: dict[int, TiffTag]) -> Place | None:

@@ -12,6 +12,8 @@ _GRAPHIC_CONTROL = 0xF9
 _IMAGE = 0x2C
 _INTERLACE = ((0, 8), (4, 8), (2, 4), (1, 2))
 _MAX_CODE_BITS = 12
+# Between two clear codes honest writers put at least one code that draws.
+_IDLE_CLEARS = 1000
 # A frame may be larger than the canvas, and a few kilobytes may claim four billion pixels.
 _MAX_FRAME_PIXELS = 1 << 24
 
@@ -109,7 +111,7 @@ def _unpack_lzw(compressed: bytes, min_bits: int, count: int) -> bytes:
     table = list(roots)
     bits, previous = min_bits + 1, b""
     output: list[bytes] = []
-    written = 0
+    written = idle_clears = 0
     window, held = 0, 0
     for byte in compressed:
         window |= byte << held
@@ -119,6 +121,9 @@ def _unpack_lzw(compressed: bytes, min_bits: int, count: int) -> bytes:
             window >>= bits
             held -= bits
             if code == clear:
+                idle_clears += not previous
+                if idle_clears > _IDLE_CLEARS:
+                    raise ValueError("the GIF holds clear codes instead of a picture")
                 table, bits, previous = list(roots), min_bits + 1, b""
                 continue
             if code == end or code > len(table) or (code == len(table) and not previous):

@@ -1,7 +1,8 @@
 """Estimate cameras with pycolmap, in a process of its own.
 
 Run as a script: its one argument is a JSON file that ``estimate.py`` wrote. It must not import
-anything of the extension but ``colmap_evidence.py``, ``repeats.py`` and ``mirrors.py`` beside it.
+anything of the extension but what lies beside it: ``colmap_evidence.py``, ``repeats.py``,
+``mirrors.py`` and ``parent.py``.
 A process of its own never holds up Blender, can be ended at any moment, and takes nobody's work
 along if the native code crashes. It writes one JSON object a line:
 ``{"share": 0.4, "stage": "Matching"}`` while it works, ``{"result": {...}}`` at the end.
@@ -20,7 +21,7 @@ import pycolmap  # pyright: ignore[reportMissingImports] - optional
 from numpy.typing import NDArray
 
 if __package__:
-    from . import mirrors, repeats
+    from . import mirrors, parent, repeats
     from .colmap_evidence import (
         FEWEST_MATCHES,
         Evidence,
@@ -30,6 +31,7 @@ if __package__:
     )
 else:  # a script, which finds what lies beside it
     import mirrors  # pyright: ignore[reportMissingImports]
+    import parent  # pyright: ignore[reportMissingImports]
     import repeats  # pyright: ignore[reportMissingImports]
     from colmap_evidence import (  # pyright: ignore[reportMissingImports]
         FEWEST_MATCHES,
@@ -50,6 +52,7 @@ FEATURES_END, MATCHES_END = 0.3, 0.8  # shares of the whole, measured on sets of
 
 
 def main(job_path: str) -> int:
+    parent.end_with_parent()
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
     pycolmap.set_random_seed(job["seed"])
     pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value

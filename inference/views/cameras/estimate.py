@@ -8,7 +8,6 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 
 from ...errors import MissingPackage, PictureError
+from ...running.scratch import scratch_folder
 from ..contracts import Photo, Pose, Solved
 from .colmap_files import ColmapModel, read_model
 from .reflections import pictures_of, read_mirrors, told
@@ -78,8 +78,7 @@ def estimate_cameras(
             "The Python package pycolmap is missing, so cameras cannot be estimated: install the"
             " full Image to Mesh zip for your system, or use pictures with known cameras."
         )
-    with tempfile.TemporaryDirectory(prefix="image_to_mesh_", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
+    with scratch_folder() as folder:
         files = _write_pictures(photos, folder, use_masks, lambda: report(0.0, "Preparing"))
         job = _job(photos, files, folder, seed, use_masks=use_masks, is_thorough=is_thorough)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -193,7 +192,7 @@ def _run_child(job: Path, report: Callable[[float, str], None]) -> dict:
         (job.parent / "errors.txt").open("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
             [sys.executable, "-s", str(script), str(job)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: its end tells that this process is gone
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

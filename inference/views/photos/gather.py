@@ -16,6 +16,7 @@ from ...naming import shown
 from ...picture.cut_out.cutout import resize_mask
 from ...picture.files.load import load_picture
 from ...picture.intrinsics import focal_from_fov
+from ...picture.listing import is_hidden
 from ..contracts import PICTURE_FOLDERS, VIDEO_EXTENSIONS, Photo, PictureStatus, ViewsRequest
 from .judge import BLANK, Look, blurred, look_at, same_as
 from .video import pick_frames
@@ -91,7 +92,9 @@ def gather(request: ViewsRequest, report: Callable[[float], None]) -> Gathered:
     for index, (path, name) in enumerate(zip(found.photos, names, strict=True)):
         report(index / steps)
         try:
-            photo = _read_photo(path, name, found.masks, side, request)
+            photo = _read_photo(
+                path, name, found.masks, side, request, lambda at=index: report(at / steps)
+            )
         except PictureError as error:
             statuses[name] = PictureStatus(name, False, str(error))
             continue
@@ -150,7 +153,15 @@ def gather_known(request: ViewsRequest, report: Callable[[float], None]) -> Gath
                 photos.append(_photo_of(load_picture(source, side), name, None, None, request))
             else:
                 masks = _masks_beside([source])
-                photos.append(_read_photo(source, name, masks, side, request))
+                photo = _read_photo(
+                    source,
+                    name,
+                    masks,
+                    side,
+                    request,
+                    lambda at=index: report(at / len(request.known)),
+                )
+                photos.append(photo)
         except PictureError as error:
             statuses[name] = PictureStatus(name, False, str(error))
     for photo in photos:
@@ -219,7 +230,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 def _files_of(folder: Path, ignored: frozenset[Path] = frozenset()) -> list[Path]:
     if not folder.is_dir():
         return []
-    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    files = [p for p in folder.iterdir() if p.is_file() and not is_hidden(p)]
     files = [path for path in files if path not in ignored]
     return sorted(files, key=lambda path: natural_key(path.name))
 
@@ -227,7 +238,7 @@ def _files_of(folder: Path, ignored: frozenset[Path] = frozenset()) -> list[Path
 def _files_below(folder: Path, ignored: frozenset[Path], level: int = 1) -> list[Path]:
     """Files of all sub-folders but those of masks, as memory cards have them."""
     files: list[Path] = []
-    inside = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    inside = [p for p in folder.iterdir() if p.is_dir() and not is_hidden(p)]
     for place in sorted(inside, key=lambda path: natural_key(path.name)):
         if place.name.casefold() not in MASK_FOLDERS:
             files += _files_of(place, ignored)
@@ -290,13 +301,18 @@ def _side_for(count: int) -> int:
 
 
 def _read_photo(
-    path: Path, name: str, masks: dict[str, Path], side: int, request: ViewsRequest
+    path: Path,
+    name: str,
+    masks: dict[str, Path],
+    side: int,
+    request: ViewsRequest,
+    report: Callable[[], None],
 ) -> Photo:
-    picture = load_picture(PictureFile(path), side)
+    picture = load_picture(PictureFile(path), side, report)
     mask = None
     if request.masks != "none":
         if _mask_key(path) in masks:
-            mask = _read_mask(masks[_mask_key(path)], picture.pixels.shape[:2])
+            mask = _read_mask(masks[_mask_key(path)], picture.pixels.shape[:2], report)
         elif picture.has_alpha:
             mask = picture.pixels[..., 3].astype(np.float32) / 255
         elif request.masks == "files":
@@ -331,9 +347,11 @@ def _given_focal(request: ViewsRequest, width: int) -> float | None:
     return None if request.fov_x is None else focal_from_fov(request.fov_x, width)
 
 
-def _read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _read_mask(
+    path: Path, shape: tuple[int, ...], report: Callable[[], None]
+) -> NDArray[np.float32]:
     """(H, W) 0..1: white is the subject; transparent is the background."""
-    pixels = load_picture(PictureFile(path), max(shape)).pixels.astype(np.float32)
+    pixels = load_picture(PictureFile(path), max(shape), report).pixels.astype(np.float32)
     grey = pixels[..., :3].mean(axis=2) * pixels[..., 3] / (255 * 255)
     return resize_mask(grey, (shape[0], shape[1]))
 

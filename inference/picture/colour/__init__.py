@@ -1,0 +1,1 @@
+"""Colour spaces that pictures come in, and the way from there to sRGB."""
