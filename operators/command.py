@@ -345,8 +345,10 @@ def _complain(sentence: str) -> None:
     _say(sys.stderr, f"{NAME}: {sentence}")
 
 
-def _say(stream: TextIO, line: str) -> None:
+def _say(stream: TextIO | None, line: str) -> None:
     """Print a line, whatever is in it and wherever it goes; a night's work must not end here."""
+    if stream is None:  # a program without a console
+        return
     encoding = stream.encoding or "utf-8"
     text = shown(line).encode(encoding, "backslashreplace").decode(encoding)
     with suppress(OSError):  # nobody reads it any more

@@ -24,6 +24,7 @@ from bpy.app.handlers import persistent
 
 from ..inference.contracts import Cancelled, CutOut, Done, Failed, News, Progress, Reconstruction
 from ..inference.errors import ImageToMeshError
+from ..inference.naming import shown
 from ..inference.running.job import Job
 from ..inference.running.remaining import History, Remaining
 from ..inference.running.scratch import sweep_aside
@@ -200,7 +201,8 @@ def conclude(event: Done | Failed | Cancelled, finish: Finish, seconds: float) -
     last_summary = ()
     if isinstance(event, Done):
         try:
-            last_summary, last_event = finish(event.result, seconds), None
+            lines = finish(event.result, seconds)
+            last_summary, last_event = tuple(map(shown, lines)), None
         except ImageToMeshError as error:
             last_event = Failed(str(error), traceback.format_exc())
         except Exception:  # noqa: BLE001

@@ -111,7 +111,7 @@ def sweep(folder: Path) -> None:
             if root.name.startswith(READY) and (root / _MANIFEST).is_file():
                 _move_into_place(root, folder)
             else:
-                shutil.rmtree(root)
+                shutil.rmtree(root, ignore_errors=True)  # perhaps another user's
 
 
 def committed_names(folder: Path) -> set[str]:
@@ -221,7 +221,7 @@ def _move_into_place(ready: Path, folder: Path) -> None:
             os.replace(ready / _FILES / name, folder / name)  # noqa: PTH105 - same on every system
         for place in {(folder / name).parent for name in names}:
             _sync_folder(place)
-    shutil.rmtree(ready)
+    shutil.rmtree(ready, ignore_errors=True)  # what stays is swept later
 
 
 def _remove_if(path: Path, fact: object) -> None:

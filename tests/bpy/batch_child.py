@@ -67,6 +67,7 @@ def kill_before(step: int) -> None:
 
 def main() -> None:
     load("image_to_mesh", ROOT / "__init__.py", is_package=True)
+    sys.path.append(str(ROOT / "tests"))  # as for the tests themselves
     stub = load("stub", Path(__file__).with_name("conftest.py")).StubPipeline()
     import bpy
     import image_to_mesh

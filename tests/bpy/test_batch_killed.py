@@ -19,10 +19,7 @@ from image_to_mesh.operators.batch.folder import carry_out, of_pictures
 from image_to_mesh.operators.batch.names import plan_outputs
 
 CHILD = Path(__file__).with_name("batch_child.py")
-STEPS = (
-    (os, "replace"), (os, "rename"), (os, "unlink"), (os, "mkdir"), (os, "rmdir"), (os, "fsync"),
-    (shutil, "rmtree"),
-)  # fmt: skip
+STEPS = ((os, "replace"), (os, "rename"), (os, "unlink"), (os, "mkdir"), (shutil, "rmtree"))
 
 
 class Death(BaseException):

@@ -9,6 +9,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from image_to_mesh.operators import session
 from image_to_mesh.operators.batch import formats
 from image_to_mesh.operators.batch.names import plan_outputs
 from image_to_mesh.operators.command import run_cli
@@ -132,3 +133,19 @@ def test_a_path_that_is_no_path_is_an_error_of_that_picture(pipeline, deep, caps
     assert run_cli([*arguments, "--format", "ply"]) == 1
     assert "cannot be read (File name too long)" in capsys.readouterr().err
     assert (deep / "out" / "good.ply").is_file()
+
+
+@unix_only
+@pytest.mark.parametrize("name", [b"caf\xe9.png", "rtl\u202egpj.png".encode(), rb"a\b.png"])
+def test_the_button_shows_such_names_too(pipeline, deep, name):
+    path = os.fsencode(deep) + b"/" + name
+    Path(os.fsdecode(path)).write_bytes(b"x")
+    assert bpy.ops.image_to_mesh.generate(filepath=os.fsdecode(path)) == {"FINISHED"}
+    made = bpy.context.object
+    shown = {b"caf\xe9.png": r"caf\xe9", rb"a\b.png": r"a\b"}.get(name, r"rtl\u202egpj")
+    assert made.name == shown
+    assert made["image_to_mesh_picture"] == f"{shown}.png"
+    assert not any("\u202e" in line or "\udce9" in line for line in session.last_summary)
+    for image in bpy.data.images:
+        if image.source == "FILE":
+            assert not set(image.filepath_raw.removeprefix("//")) & set('/\\:"\u202e')

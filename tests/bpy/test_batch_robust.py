@@ -336,6 +336,11 @@ def test_a_reader_who_leaves_does_not_end_the_batch(pipeline, folder, output, mo
     assert run_cli([str(folder), "-o", str(output), "--format", "ply"]) == 0
 
 
+def test_a_program_without_a_console_works_in_silence(pipeline, folder, output, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run_cli([str(folder), "-o", str(output), "--format", "ply"]) == 0
+
+
 def test_a_terminal_without_our_letters_shows_their_numbers(
     pipeline, tmp_path, output, monkeypatch
 ):
