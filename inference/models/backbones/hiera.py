@@ -11,7 +11,6 @@ cancelled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,15 +20,16 @@ from torch import Tensor, nn
 from .timm_parts import timm_module
 
 if TYPE_CHECKING:
-    from timm.layers import Mlp
+    from timm.layers.mlp import Mlp
     from timm.models.hieradet_sam2 import HieraDet, MultiScaleAttention, MultiScaleBlock
 else:
     _timm = timm_module("models.hieradet_sam2")
-    Mlp, HieraDet = _timm.Mlp, _timm.HieraDet
+    Mlp, HieraDet = timm_module("layers").Mlp, _timm.HieraDet
     MultiScaleAttention, MultiScaleBlock = _timm.MultiScaleAttention, _timm.MultiScaleBlock
 
 Report = Callable[[], None]
 
+MLP_RATIO = 4
 CHUNK = 1 << 13  # places that pass a layer at once: what fits a processor's cache
 
 
@@ -64,13 +64,14 @@ class Hiera(HieraDet):
         whole: Indices of the blocks that look at everything.
     """
 
+    blocks: nn.Sequential
+
     def __init__(self, width: int, stages: tuple[int, ...], whole: tuple[int, ...]) -> None:
         super().__init__(
             num_classes=0,
             embed_dim=width,
             stages=stages,
             global_att_blocks=whole,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
             fix_init=False,
         )
         self.head = nn.Identity()
@@ -78,7 +79,7 @@ class Hiera(HieraDet):
             assert isinstance(block, MultiScaleBlock)
             heads, pool, out = block.attn.num_heads, block.attn.q_pool, block.dim_out
             block.attn = WindowAttention(block.dim, out, heads, pool)
-            block.mlp = Perceptron(out, block.mlp.fc1.out_features)
+            block.mlp = Perceptron(out, MLP_RATIO * out)
 
     def forward_stages(self, picture: Tensor, report: Report) -> list[Tensor]:
         """Give the (1, h, w, C) features of each stage, finest first.

@@ -22,13 +22,14 @@ from ..matte import Report
 from .timm_parts import timm_module
 
 if TYPE_CHECKING:
-    from timm.layers import Mlp, PatchEmbed
+    from timm.layers.mlp import Mlp
+    from timm.layers.patch_embed import PatchEmbed
     from timm.models.swin_transformer import PatchMerging, get_relative_position_index
     from timm.models.swin_transformer import WindowAttention as TimmWindowAttention
 else:
     _timm = timm_module("models.swin_transformer")
-    Mlp, PatchEmbed, PatchMerging = _timm.Mlp, _timm.PatchEmbed, _timm.PatchMerging
-    TimmWindowAttention = _timm.WindowAttention
+    Mlp, PatchEmbed = timm_module("layers").Mlp, timm_module("layers").PatchEmbed
+    PatchMerging, TimmWindowAttention = _timm.PatchMerging, _timm.WindowAttention
     get_relative_position_index = _timm.get_relative_position_index
 
 PATCH = 4

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from .timm_parts import timm_module
 
 if TYPE_CHECKING:
-    from timm.models.vision_transformer import Attention, Block
+    from timm.layers.attention import Attention
+    from timm.models.vision_transformer import Block
     from timm.models.vision_transformer import VisionTransformer as TimmTransformer
 else:
+    Attention = timm_module("layers").Attention
     _timm = timm_module("models.vision_transformer")
-    Attention, Block, TimmTransformer = _timm.Attention, _timm.Block, _timm.VisionTransformer
+    Block, TimmTransformer = _timm.Block, _timm.VisionTransformer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -57,6 +59,10 @@ def add_scaled(x: Tensor, change: Tensor, scale: nn.Module) -> Tensor:
 
 class VisionTransformer(TimmTransformer):
     """Tokens of a picture; the defaults are DINOv2 ViT-S/14 (Oquab et al. 2024)."""
+
+    cls_token: nn.Parameter
+    pos_embed: nn.Parameter
+    blocks: nn.Sequential
 
     def __init__(
         self,
@@ -119,13 +125,14 @@ class VisionTransformer(TimmTransformer):
         """
         if rows == columns == self.grid:
             return self.pos_embed
-        factors = [(rows + 0.1) / self.grid, (columns + 0.1) / self.grid]
-        return self.resampled(scale_factor=factors)
+        return self.resampled(factors=[(rows + 0.1) / self.grid, (columns + 0.1) / self.grid])
 
-    def resampled(self, **how: object) -> Tensor:
-        """Position embedding, its patches resampled as ``torch.nn.functional.interpolate`` is told."""
+    def resampled(
+        self, size: tuple[int, int] | None = None, factors: list[float] | None = None
+    ) -> Tensor:
+        """Position embedding for a grid of another size, or by factors down and across."""
         square = self.pos_embed[:, 1:].float().unflatten(1, (self.grid, self.grid))
-        places = F.interpolate(square.permute(0, 3, 1, 2), mode="bicubic", **how)
+        places = F.interpolate(square.permute(0, 3, 1, 2), size, factors, mode="bicubic")
         places = places.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
         return torch.cat([self.pos_embed[:, :1], places], 1)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -68,14 +67,8 @@ class RotatedAttention(Attention):
 class ViewBlock(VitBlock):
     """A block whose attention is rotated."""
 
-    def __init__(self, width: int, heads: int, eps: float) -> None:
-        super().__init__(
-            width,
-            heads,
-            qkv_bias=True,
-            init_values=1.0,
-            norm_layer=partial(nn.LayerNorm, eps=eps),
-        )
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads, qkv_bias=True, init_values=1.0)
         self.attn = RotatedAttention(width, heads)
 
     def looked(self, x: Tensor, waves: Tensor) -> Tensor:
@@ -124,7 +117,7 @@ class ViewTransformer(VisionTransformer):
         self.camera_token = nn.Parameter(torch.zeros(1, 2, width))
         self.norm = nn.LayerNorm(width)
         for index in range(variant.start, depth):
-            self.blocks[index] = ViewBlock(width, heads, 1e-6)
+            self.blocks[index] = ViewBlock(width, heads)
 
     def forward_views(self, images: Tensor, report: Report) -> tuple[list[Tensor], Tensor]:
         """Look at pictures of one place.
