@@ -46,7 +46,7 @@ def changed(data: bytes) -> dict[str, bytes]:
     members = read(data)
     facts = json.loads(array_of(members["facts.npy"]).tobytes())
     made: dict[str, bytes] = {}
-    made |= {f"zip: {name}": value for name, value in _containers(data, members).items()}
+    made |= {f"zip: {name}": value for name, value in containers(data).items()}
     for name, value in _headers_of_arrays(members).items():
         made[f"array: {name}"] = write(members | value)
     for name, change in _FACTS.items():
@@ -130,7 +130,9 @@ def _patched(data: bytes, entry: int, at: int, value: bytes, *, local: int | Non
     return bytes(changed)
 
 
-def _containers(data: bytes, members: Members) -> Members:
+def containers(data: bytes) -> Members:
+    """Versions whose zip file or members are damaged, whatever the archive holds."""
+    members = read(data)
     end = data.rindex(_END)
     first = next(iter(members))
     u16, u32 = struct.Struct("<H").pack, struct.Struct("<I").pack
@@ -359,7 +361,7 @@ def jpeg(side: int, *options: int, height: int | None = None, channels: int = 3)
     return cv2.imencode(".jpg", np.full(shape, 128, np.uint8), list(options))[1].tobytes()
 
 
-def _resized_jpeg(data: bytes, width: int, height: int) -> bytes:
+def resized_jpeg(data: bytes, width: int, height: int) -> bytes:
     """A JPEG file that says it has another size than it has."""
     at = data.index(b"\xff\xc0")
     return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
@@ -421,10 +423,10 @@ def _values(members: Members) -> dict[str, Members]:
         "grey colours": colours(jpeg(64, channels=1)),
         "colours not square": colours(jpeg(64, height=32)),
         "progressive colours": colours(jpeg(64, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
-        "colours said to be huge": colours(_resized_jpeg(jpeg(64), 65500, 65500)),
-        "colours said to be large": colours(_resized_jpeg(jpeg(64), 8192, 8192)),
-        "colours said to be empty": colours(_resized_jpeg(jpeg(64), 0, 0)),
-        "colours said to be long": colours(_resized_jpeg(jpeg(64), 65500, 1)),
+        "colours said to be huge": colours(resized_jpeg(jpeg(64), 65500, 65500)),
+        "colours said to be large": colours(resized_jpeg(jpeg(64), 8192, 8192)),
+        "colours said to be empty": colours(resized_jpeg(jpeg(64), 0, 0)),
+        "colours said to be long": colours(resized_jpeg(jpeg(64), 65500, 1)),
         "junk after colours": colours(colour + b"\xff" * 1000),
     }
 

@@ -21,7 +21,7 @@ from ..errors import ImageToMeshError
 from ..field.observation import Observation, WorldFrame
 from ..image import as_bytes
 from .array_file import Expected, read_arrays
-from .kept_colours import LARGEST, from_jpeg, to_jpeg
+from .kept_colours import LARGEST, MOST_BYTES, from_jpeg, most_bytes, to_jpeg
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +33,6 @@ FORMAT = 1
 SMALLEST = 8
 LARGEST_DEPTH, LARGEST_MASK, LARGEST_GUESS, LARGEST_COLOUR = 1024, 2048, 1024, LARGEST
 LONGEST_NAME = 4096  # characters of what names the networks
-_JPEG = Expected("|u1", 2 * LARGEST_COLOUR**2)
 _EXPECTED = {
     "facts": Expected("|u1", 1 << 16),
     "front": Expected("<f2", 2 * LARGEST_DEPTH**2),
@@ -41,9 +40,9 @@ _EXPECTED = {
     "normals": Expected("|i1", 3 * LARGEST_DEPTH**2),
     "mask": Expected("|u1", LARGEST_MASK**2),
     "surety": Expected("|u1", LARGEST_DEPTH**2),
-    "colour": _JPEG,
-    "back_colour": Expected("|u1", 3 * LARGEST_GUESS**2),
-    "albedo": Expected("|u1", 3 * LARGEST_GUESS**2),
+    "colour": Expected("|u1", MOST_BYTES * LARGEST_COLOUR**2, most_bytes),
+    "back_colour": Expected("|u1", MOST_BYTES * LARGEST_GUESS**2, most_bytes),
+    "albedo": Expected("|u1", MOST_BYTES * LARGEST_GUESS**2, most_bytes),
 }
 _BROKEN = (
     "What was kept with this object cannot be read: generate the object again from its picture."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ _HEADER = re.compile(
     re.DOTALL,
 )
 _LONGEST_HEADER = 256  # bytes
+_HEAD = 2048  # bytes of an array that tell what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,13 @@ class Expected:
     Attributes:
         kind: Its type of number, such as "<f2".
         largest: Most bytes that it may take.
+        told: From its first bytes to the most that it may take by what they tell; raises ValueError
+            where they are not of the kind.
     """
 
     kind: str
     largest: int
+    told: Callable[[bytes], int] | None = None
 
 
 def read_arrays(data: bytes, expected: Mapping[str, Expected]) -> dict[str, NDArray[Any]]:
@@ -66,15 +70,21 @@ def read_arrays(data: bytes, expected: Mapping[str, Expected]) -> dict[str, NDAr
             if name in found:
                 raise ValueError(f"{name} is there twice")
             wanted = expected[name]
-            found[name] = _array(_content(file, info, wanted.largest + _LONGEST_HEADER), wanted)
+            found[name] = _array(_content(file, info, wanted), wanted)
     return found
 
 
-def _content(file: zipfile.ZipFile, info: zipfile.ZipInfo, largest: int) -> bytes:
+def _content(file: zipfile.ZipFile, info: zipfile.ZipInfo, wanted: Expected) -> bytes:
     """Inflate a member; its checksum is compared on the way."""
+    largest = wanted.largest
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("a member is packed in another way")
-    if info.file_size > largest:
+    if wanted.told is not None:
+        with file.open(info) as reader:
+            head = reader.read(_HEAD)
+        header = _HEADER.match(head)
+        largest = min(largest, wanted.told(head[header.end() :] if header is not None else b""))
+    if info.file_size > largest + _LONGEST_HEADER:
         raise ValueError("a member is larger than it may be")
     with file.open(info) as reader:
         content = reader.read(info.file_size + 1)  # beyond the end, where the checksum is looked at

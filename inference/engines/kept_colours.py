@@ -16,7 +16,8 @@ Pixels = NDArray[np.uint8]
 
 LARGEST = 8192  # pixels along the longer side: the finest texture
 JPEG_QUALITY = 95
-LEAST_BYTES = 0.75 / 64  # of a pixel: each block of 8 x 8 takes two bits of each colour
+# Bytes of a pixel: each block of 8 x 8 takes two bits of each colour, and noise takes two and a half.
+LEAST_BYTES, MOST_BYTES = 0.75 / 64, 4
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -53,6 +54,8 @@ def from_jpeg(data: Pixels, finest: int = LARGEST, largest: int = LARGEST) -> Pi
     """
     if data.ndim != 1:
         raise ValueError("a picture is no row of bytes")
+    if data[-2:].tobytes() != b"\xff\xd9":
+        raise ValueError("a picture ends early")
     height, width = _size(np.ascontiguousarray(data).data)
     longer = max(height, width)
     if not 0 < min(height, width) <= longer <= largest or len(data) < LEAST_BYTES * height * width:
@@ -64,13 +67,26 @@ def from_jpeg(data: Pixels, finest: int = LARGEST, largest: int = LARGEST) -> Pi
     return np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8, copy=False)
 
 
+def most_bytes(head: bytes) -> int:
+    """The most bytes that a file of ``to_jpeg`` takes, from its first kilobyte.
+
+    Raises:
+        ValueError: When it does not begin as such a file does.
+    """
+    try:
+        height, width = _size(memoryview(head))
+    except (struct.error, IndexError) as error:
+        raise ValueError("no JPEG file begins like this") from error
+    return MOST_BYTES * height * width + len(head)
+
+
 def _size(data: memoryview) -> tuple[int, int]:
     """Height and width from the head of a JPEG file of the one kind that OpenCV writes.
 
     Baseline, three colours, one scan: others need more time and memory than their size tells.
     """
-    if data[:2] != b"\xff\xd8" or data[-2:] != b"\xff\xd9":
-        raise ValueError("no whole JPEG file")
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("no JPEG file")
     at, size = 2, None
     while True:
         mark, kind, length = struct.unpack_from(">BBH", data, at)

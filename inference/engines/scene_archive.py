@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 
 import cv2
@@ -17,13 +16,19 @@ from numpy.typing import NDArray
 
 from ..camera import PinholeCamera
 from ..errors import ImageToMeshError
+from .array_file import Expected, read_arrays
+from .kept_colours import MOST_BYTES, from_jpeg, most_bytes, to_jpeg
 from .scene import SceneSight
 
 FORMAT = 1
-JPEG_QUALITY = 95
 FINEST = 4096  # pixels of the picture's longer side
 LARGEST_DEPTH = 4096  # pixels of the longer side of a depth map
-MOST_BYTES = 1 << 28  # of an archive and of what it unpacks to
+MOST_PIXELS = 90_000_000  # of a picture
+_EXPECTED = {
+    "facts": Expected("|u1", 1 << 16),
+    "depth": Expected("<u2", 2 * LARGEST_DEPTH**2),
+    "colour": Expected("|u1", MOST_BYTES * FINEST**2, most_bytes),
+}
 _BROKEN = "What was kept with this scene cannot be read: generate the scene again from its picture."
 
 
@@ -77,40 +82,33 @@ def unpack(data: bytes) -> SceneArchive:
         ImageToMeshError: When the bytes are damaged or come from a newer version.
     """
     try:
-        _refuse_large(data)
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            facts = json.loads(arrays["facts"].tobytes())
-            version = facts["format"]
-            if isinstance(version, int) and version > FORMAT:
-                raise ImageToMeshError(
-                    "This scene was made by a newer Image to Mesh: update the extension to refine it."
-                )
-            width, height, focal = facts["camera"]
-            camera = PinholeCamera(int(width), int(height), float(focal))
-            low, high = (float(value) for value in facts["log_depth"])
-            if not -40.0 < low <= high < 40.0:
-                raise ValueError("no depth has such a logarithm")
-            log = low + (high - low) * arrays["depth"].astype(np.float32) / 65535
-            pixels = _from_jpeg(arrays["colour"], camera.width, camera.height)
-            up = np.array(facts["up"], np.float32)
-            shift = np.array(facts["shift"], np.float64)
-            sight = SceneSight(
-                pixels, np.exp(log).astype(np.float32), up, camera, float(facts["edge_blur"])
+        arrays = read_arrays(data, _EXPECTED)
+        facts = json.loads(arrays["facts"].tobytes())
+        version = facts["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise ImageToMeshError(
+                "This scene was made by a newer Image to Mesh: update the extension to refine it."
             )
-            archive = SceneArchive(sight, float(facts["median"]), shift, str(facts["model"]))
-    except ImageToMeshError:
+        width, height, focal = facts["camera"]
+        camera = PinholeCamera(int(width), int(height), float(focal))
+        low, high = (float(value) for value in facts["log_depth"])
+        if not -40.0 < low <= high < 40.0:
+            raise ValueError("no depth has such a logarithm")
+        log = low + (high - low) * arrays["depth"].astype(np.float32) / 65535
+        pixels = _from_jpeg(arrays["colour"], camera.width, camera.height)
+        up = np.array(facts["up"], np.float32)
+        shift = np.array(facts["shift"], np.float64)
+        sight = SceneSight(
+            pixels, np.exp(log).astype(np.float32), up, camera, float(facts["edge_blur"])
+        )
+        archive = SceneArchive(sight, float(facts["median"]), shift, str(facts["model"]))
+    except (ImageToMeshError, MemoryError):
         raise
     except Exception as error:  # each reader has its own words for what is wrong with the bytes
         raise ImageToMeshError(_BROKEN) from error
     if version != FORMAT or not _is_sane(archive):
         raise ImageToMeshError(_BROKEN)
     return archive
-
-
-def _refuse_large(data: bytes) -> None:
-    with zipfile.ZipFile(io.BytesIO(data)) as file:
-        if len(data) + sum(entry.file_size for entry in file.infolist()) > MOST_BYTES:
-            raise ValueError("too large to be what was written")
 
 
 def _is_sane(archive: SceneArchive) -> bool:
@@ -138,24 +136,16 @@ def _jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if scale < 1:
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    full_colour = int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    parameters = [
-        *(int(cv2.IMWRITE_JPEG_QUALITY), JPEG_QUALITY),
-        *(int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR), full_colour),
-    ]
-    done, data = cv2.imencode(".jpg", pixels[..., ::-1], parameters)
-    if not done:
-        raise ValueError("OpenCV could not encode the picture")
-    return np.asarray(data, np.uint8).ravel()
+    return to_jpeg(pixels)
 
 
 def _from_jpeg(data: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """The picture at the size of its camera, whatever size it was kept with."""
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if pixels is None or not 0 < width * height <= MOST_BYTES // 3:
-        raise ValueError("the kept picture is damaged")
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError("no picture has such a size")
+    pixels = from_jpeg(data, largest=FINEST)
     if pixels.shape[:2] != (height, width):
         if abs(pixels.shape[0] * width - pixels.shape[1] * height) > 2 * max(width, height):
             raise ValueError("the kept picture has another shape")
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
+    return np.asarray(pixels, np.uint8)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 
+import damaged_archives
 import numpy as np
 import pytest
 from image_to_mesh.inference.camera import PinholeCamera
@@ -107,6 +109,46 @@ def test_no_flipped_byte_is_called_a_bug(kept) -> None:
         except ImageToMeshError:
             continue
         assert np.isfinite(archive.sight.depth).all()
+
+
+def test_no_damaged_file_is_called_a_bug(kept) -> None:
+    sound = unpack(kept).sight
+    refused = 0
+    for name, data in damaged_archives.containers(kept).items():
+        try:
+            read = unpack(data).sight
+        except ImageToMeshError as error:
+            refused += "generate the scene again" in str(error)
+            continue
+        assert np.array_equal(read.depth, sound.depth), name
+        assert np.array_equal(read.pixels, sound.pixels), name
+    assert refused > 40
+
+
+@pytest.mark.parametrize(
+    ("member", "shape", "kind"),
+    [("depth.npy", (10_000, 10_000), "<u2"), ("colour.npy", (200_000_000,), "|u1")],
+)
+def test_what_inflates_without_end_is_not_made_room_for(kept, member, shape, kind) -> None:
+    data = damaged_archives.bomb(damaged_archives.read(kept), member, shape, kind)
+    tracemalloc.start()
+    with pytest.raises(ImageToMeshError, match="generate the scene again"):
+        unpack(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_pictures_that_say_another_size_are_not_decoded(kept) -> None:
+    members = damaged_archives.read(kept)
+    for colours in (
+        damaged_archives.resized_jpeg(damaged_archives.jpeg(320, height=240), 4000, 3000),
+        damaged_archives.resized_jpeg(damaged_archives.jpeg(320, height=240), 65000, 48750),
+        damaged_archives.jpeg(320, 2, 1, height=240),  # progressive
+    ):
+        member = damaged_archives.npy(np.frombuffer(colours, np.uint8))
+        with pytest.raises(ImageToMeshError, match="generate the scene again"):
+            unpack(damaged_archives.write(members | {"colour.npy": member}))
 
 
 @pytest.mark.parametrize(
