@@ -29,7 +29,8 @@ from ..backbones.vit import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
 from ..checkpoint import build, read, take_on
 from . import vecset
 from .flow import Velocity, follow_flow, guided, noise_levels, start_noise
-from .framing import Cover, FramedPicture, Reconstructed
+from .framing import Reconstructed
+from .triposg_framing import frame_subject
 from .vecset import VecSetDecoder
 
 Floats = NDArray[np.float32]
@@ -40,8 +41,6 @@ STEPS = 50
 GUIDANCE = 7.0
 TOKENS = 2048  # vectors of a solid; what it was trained with
 SHIFT = 1.0  # of the noise levels, as published
-MARGIN = 0.1  # free border on each side of the subject, in subject sizes
-RESIZED, SEEN = 256, 224  # the framed picture's side, and how much of its middle is looked at
 CHUNK_CPU, CHUNK_GPU = 1 << 12, 1 << 15  # points decoded at once
 _ENCODER = Path("image_encoder_dinov2/model.safetensors")
 _DECODER = Path("vae/diffusion_pytorch_model.safetensors")
@@ -234,45 +233,6 @@ def map_checkpoint(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if any(key.startswith(("embeddings.", "encoder.layer.")) for key in state):
         return map_encoder(state)
     return {k: v for k, v in state.items() if not k.startswith(("encoder.", "quant."))}
-
-
-def frame_subject(rgb: Floats, mask: Floats) -> FramedPicture:
-    """Cut a subject out and set it in the middle of a white square, as in training.
-
-    Args:
-        rgb: (H, W, 3) sRGB 0..1.
-        mask: (H, W) 0..1 subject.
-
-    Raises:
-        CutOutError: Nothing is cut out.
-    """
-    found = Cover.of(mask)
-    top, left = found.top, found.left
-    height, width = found.bottom - top + 1, found.right - left + 1
-    # Borders are rounded down as when it was trained, so the frame may miss a square by a pixel.
-    if width > height:
-        beside = int(width * MARGIN)
-        above = int(beside + (width - height) / 2)
-    else:
-        above = int(height * MARGIN)
-        beside = int(above + (height - width) / 2)
-    part = (slice(top, top + height), slice(left, left + width))
-    cover = found.alpha[part][..., None].astype(np.float32) / 255
-    frame = np.ones((height + 2 * above, width + 2 * beside, 3), np.float32)
-    frame[above : above + height, beside : beside + width] = rgb[part] * cover + (1 - cover)
-    levels = torch.from_numpy(np.floor(np.clip(frame, 0, 1) * 255).transpose(2, 0, 1).copy())
-    tall, wide = frame.shape[:2]
-    scale = RESIZED / min(tall, wide)
-    size = (RESIZED * tall // min(tall, wide), RESIZED * wide // min(tall, wide))
-    small = F.interpolate(levels[None], size, mode="bicubic", antialias=True)[0]
-    down, right = (size[0] - SEEN) // 2, (size[1] - SEEN) // 2
-    seen = small[:, down : down + SEEN, right : right + SEEN].round().clamp(0, 255) / 255
-    return FramedPicture(
-        np.ascontiguousarray(seen.permute(1, 2, 0).numpy(), np.float32),
-        left - beside + right / scale,
-        top - above + down / scale,
-        SEEN / scale,
-    )
 
 
 def load(
